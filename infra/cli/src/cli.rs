@@ -1,0 +1,76 @@
+//! What all commands share: global options, exit codes, AWS configuration and output.
+
+use clap::{Args, Parser, Subcommand};
+
+/// Tidewatch: an access platform's state and audit trail on DynamoDB and S3.
+#[derive(Debug, Parser)]
+#[command(name = "tidewatch", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a check found a \
+    difference or a loss; 4 declined at the prompt.")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Configuration document: a path, file://, s3:// or ssm: URI
+    #[arg(long, global = true, env = "TIDEWATCH_CONFIG", value_name = "URI", help_heading = "Global options")]
+    pub config: Option<String>,
+    /// Table to work on
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub table: Option<String>,
+    /// AWS region
+    #[arg(long, global = true, value_name = "REGION", help_heading = "Global options")]
+    pub region: Option<String>,
+    /// Profile of the shared AWS configuration
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub profile: Option<String>,
+    /// Endpoint to use instead of AWS, for example http://127.0.0.1:8000
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub endpoint_url: Option<String>,
+    /// Print JSON for machines
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create, verify, plan, apply or print the tables
+    Table(crate::table::TableArgs),
+    /// Run the whole system on this machine
+    Up(crate::up::UpArgs),
+    /// Print a shell completion script
+    Completions {
+        /// Shell to complete for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How a command ended; the process exits with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed; the message says how.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// A check found a difference or a loss.
+    Found = 3,
+    /// Declined at the prompt.
+    Declined = 4,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,1 @@
+//! Lambda event source mapping with its own semantics, simulated.

@@ -1,0 +1,13 @@
+//! The operator's commands, and the whole system on one machine.
+//!
+//! | module | command | what it does |
+//! |---|---|---|
+//! | [`table`] | `tidewatch table …` | create, verify, plan, apply and print the tables |
+//! | [`up`] | `tidewatch up` | everything on one machine |
+//! | [`esm`] | – | Lambda's event source mapping, simulated |
+//! | [`cli`] | – | what all commands share: options, exit codes, AWS clients, output |
+
+pub mod cli;
+pub mod esm;
+pub mod table;
+pub mod up;
