@@ -3,7 +3,9 @@
 //!
 //! | module | concept |
 //! |---|---|
+//! | [`audit`] | audit events: rows decoded exactly |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
 
+pub mod audit;
 pub mod clock;
 pub mod random;
