@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`audit`] | audit events: rows decoded exactly |
 //! | [`config`] | the one configuration document |
+//! | [`forward`] | stream records to dispositions to sinks |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
 
 pub mod audit;
@@ -12,4 +13,5 @@ pub mod audit;
 pub mod aws;
 pub mod clock;
 pub mod config;
+pub mod forward;
 pub mod random;

@@ -1,7 +1,7 @@
 //! What identifies an event, computed from its row alone, so that it is the same from stream, query and export.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
@@ -18,6 +18,8 @@ pub struct Event<'a> {
     /// bits of the SHA-256 of the canonical payload, in hex. The same event has the same id wherever it is read;
     /// two events that differ in anything have different ids.
     pub id: String,
+    /// The id as 128 bits, for remembering many.
+    pub key: u128,
     /// The row's partition key. Events of one session are in order, others are not.
     pub session_id: Cow<'a, str>,
     /// The row's sort key, exact.
@@ -69,15 +71,16 @@ pub(crate) fn identify<'a>(
 ) -> Option<Event<'a>> {
     let session_id = row.session_id.clone().filter(|id| !id.is_empty())?;
     let event_index = row.event_index.clone()?;
-    let mut id = match string(out, payload.facts.uid.clone()) {
-        Some(uid) if !uid.is_empty() => uid.into_owned(),
-        _ => format!("{session_id}/{event_index}"),
+    let hash = first_128(Sha256::digest(out.get(payload.range.clone())).as_slice());
+    let (id, key) = match string(out, payload.facts.uid.clone()) {
+        // The payload holds the uid, so its hash alone tells ids apart.
+        Some(uid) if !uid.is_empty() => (format!("{uid}:{hash:032x}"), hash),
+        _ => {
+            let id = format!("{session_id}/{event_index}:{hash:032x}");
+            let key = first_128(Sha256::digest(&id).as_slice());
+            (id, key)
+        }
     };
-    id.reserve(33);
-    id.push(':');
-    for byte in Sha256::digest(out.get(payload.range.clone())).iter().take(16) {
-        let _ = write!(id, "{byte:02x}");
-    }
     let event_type = match &row.event_type {
         Some(event_type) => Some(event_type.clone()),
         None => string(out, payload.facts.event.clone()).map(|text| Cow::Owned(text.into_owned())),
@@ -91,12 +94,20 @@ pub(crate) fn identify<'a>(
         })
         .or_else(|| created.map(OffsetDateTime::from).and_then(in_years));
     Some(Event {
+        key,
         id,
         session_id,
         event_index,
         event_type,
         day: Day(day),
     })
+}
+
+fn first_128(digest: &[u8]) -> u128 {
+    digest
+        .iter()
+        .take(16)
+        .fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
 /// A legacy copy of an event counts as the same if uid, time and code are.
