@@ -3,7 +3,12 @@
 //!
 //! `cargo bench -p tidewatch --bench forward`; the last lines are the ratios.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -77,9 +82,15 @@ fn main() {
     let mut rng = fastrand::Rng::with_seed(1);
     let records: Vec<String> = (0..RECORDS).map(|number| record(number, &mut rng)).collect();
     let payload = format!(r#"{{"Records":[{}]}}"#, records.join(","));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let document = format!("quarantine: file://{}\nsinks: {{ memory: {{ uri: 'stdout://' }} }}", dir.path().display());
+    let document = format!(
+        "quarantine: file://{}\nsinks: {{ memory: {{ uri: 'stdout://' }} }}",
+        dir.path().display()
+    );
     let config = Config::parse(&document, "bench", []).unwrap();
     let memory = std::sync::Arc::new(Memory::default());
 
@@ -87,7 +98,10 @@ fn main() {
     let forwarder = || {
         let start = Forwarder::start(&config, Clock::system(), Random::system());
         let memory = std::sync::Arc::clone(&memory);
-        runtime.block_on(start).unwrap().map_sinks(move |_, _| memory.clone())
+        runtime
+            .block_on(start)
+            .unwrap()
+            .map_sinks(move |_, _| memory.clone())
     };
     let forward = |forwarder: &Forwarder| {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(300);
@@ -97,7 +111,11 @@ fn main() {
     };
     forward(&forwarder());
     let output = memory.0.lock().unwrap().clone();
-    println!("batch: {RECORDS} records, {} bytes in, {} bytes out", payload.len(), output.len());
+    println!(
+        "batch: {RECORDS} records, {} bytes in, {} bytes out",
+        payload.len(),
+        output.len()
+    );
 
     let parse = || serde_json::from_slice::<IgnoredAny>(black_box(payload.as_bytes())).unwrap();
     let parse_and_write = || {
@@ -116,10 +134,18 @@ fn main() {
         ("bytes", Throughput::Bytes(payload.len() as u64)),
     ] {
         group.throughput(throughput);
-        group.bench_function(format!("limit 1: parse to nothing ({unit})"), |bench| bench.iter(parse));
-        group.bench_function(format!("limit 2: and write the same output ({unit})"), |bench| bench.iter(parse_and_write));
+        group.bench_function(format!("limit 1: parse to nothing ({unit})"), |bench| {
+            bench.iter(parse)
+        });
+        group.bench_function(format!("limit 2: and write the same output ({unit})"), |bench| {
+            bench.iter(parse_and_write)
+        });
         group.bench_function(format!("tidewatch ({unit})"), |bench| {
-            bench.iter_batched(&forwarder, |forwarder| forward(&forwarder), criterion::BatchSize::LargeInput);
+            bench.iter_batched(
+                &forwarder,
+                |forwarder| forward(&forwarder),
+                criterion::BatchSize::LargeInput,
+            );
         });
     }
     group.finish();

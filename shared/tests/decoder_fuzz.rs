@@ -2,7 +2,13 @@
 //!
 //! `TIDEWATCH_FUZZ_SECONDS` sets the time (2 by default), `TIDEWATCH_FUZZ_SEED` the seed; the seed is printed.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout
+)]
 
 mod support;
 
@@ -16,7 +22,12 @@ fn corpus() -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()))
+        .map(|path| {
+            (
+                path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                std::fs::read_to_string(&path).unwrap(),
+            )
+        })
         .collect();
     files.sort();
     assert!(files.len() >= 40, "the corpus is not there");
@@ -34,11 +45,18 @@ fn the_corpus_decodes_or_fails_with_a_place() {
             Ok(None) => "no event".to_owned(),
             Err(malformed) => malformed.to_string(),
         };
-        found.push_str(&format!("{name}: {}\n", outcome.chars().take(400).collect::<String>()));
+        found.push_str(&format!(
+            "{name}: {}\n",
+            outcome.chars().take(400).collect::<String>()
+        ));
     }
     let expected = include_str!("golden/corpus.txt");
     if std::env::var_os("TIDEWATCH_BLESS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/corpus.txt"), &found).unwrap();
+        std::fs::write(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/corpus.txt"),
+            &found,
+        )
+        .unwrap();
     } else {
         for (found, expected) in found.lines().zip(expected.lines()) {
             assert_eq!(found, expected);
@@ -70,15 +88,43 @@ fn mutate(text: &str, pieces: &[&str], rng: &mut fastrand::Rng) -> String {
 }
 
 const PIECES: [&str; 26] = [
-    "{", "}", "[", "]", ":", ",", "\"", "\\", "\\u0000", "\\ud800", "null", "true", "-", "1e400", "1e-400", "0.0",
-    "{\"M\":{}}", "{\"L\":[", "{\"N\":\"", "{\"B\":\"", "\"FieldsMap\":", "\"Fields\":{\"S\":\"{\\\"a\\\":1}\"}",
-    "\"SessionID\":{\"S\":\"\"}", "\u{1F600}", "\u{7f}", "CHUNK#",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "\\",
+    "\\u0000",
+    "\\ud800",
+    "null",
+    "true",
+    "-",
+    "1e400",
+    "1e-400",
+    "0.0",
+    "{\"M\":{}}",
+    "{\"L\":[",
+    "{\"N\":\"",
+    "{\"B\":\"",
+    "\"FieldsMap\":",
+    "\"Fields\":{\"S\":\"{\\\"a\\\":1}\"}",
+    "\"SessionID\":{\"S\":\"\"}",
+    "\u{1F600}",
+    "\u{7f}",
+    "CHUNK#",
 ];
 
 #[tokio::test(start_paused = true)]
 async fn mutated_rows_never_panic_and_every_record_is_accounted_for() {
-    let seconds = std::env::var("TIDEWATCH_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
-    let seed = std::env::var("TIDEWATCH_FUZZ_SEED").ok().and_then(|text| text.parse().ok());
+    let seconds = std::env::var("TIDEWATCH_FUZZ_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2);
+    let seed = std::env::var("TIDEWATCH_FUZZ_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -109,8 +155,14 @@ async fn mutated_rows_never_panic_and_every_record_is_accounted_for() {
             }
             number += 1;
             if serde_json::from_str::<serde_json::Value>(&text).is_ok() {
-                let record = format!(r#"{{"eventID":"e","eventName":"INSERT","dynamodb":{{"SequenceNumber":"{number}","NewImage":{text}}}}}"#);
-                records.push(if rng.u8(..4) == 0 { mutate(&record, &PIECES, &mut rng) } else { record });
+                let record = format!(
+                    r#"{{"eventID":"e","eventName":"INSERT","dynamodb":{{"SequenceNumber":"{number}","NewImage":{text}}}}}"#
+                );
+                records.push(if rng.u8(..4) == 0 {
+                    mutate(&record, &PIECES, &mut rng)
+                } else {
+                    record
+                });
             }
         }
         records.retain(|record| serde_json::from_str::<serde::de::IgnoredAny>(record).is_ok());
@@ -118,7 +170,10 @@ async fn mutated_rows_never_panic_and_every_record_is_accounted_for() {
         assert_eq!(handled.first_failed, None);
         let report = handled.report;
         assert_eq!(report.records_in, records.len());
-        assert_eq!(report.delivered + report.skipped() + report.quarantined, records.len());
+        assert_eq!(
+            report.delivered + report.skipped() + report.quarantined,
+            records.len()
+        );
     }
     for line in setup.quarantined() {
         assert_ne!(line["kind"], "panic", "{line}");

@@ -33,7 +33,13 @@ async fn deliver(sink: &File, range: std::ops::Range<u32>, days: &[&str]) -> Res
 fn numbers(dir: &Path, day: &str) -> Vec<u32> {
     let text = std::fs::read_to_string(dir.join(format!("{day}.ndjson"))).unwrap_or_default();
     assert!(text.is_empty() || text.ends_with('\n'), "torn: {text}");
-    text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["n"].as_u64().unwrap() as u32).collect()
+    text.lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["n"]
+                .as_u64()
+                .unwrap() as u32
+        })
+        .collect()
 }
 
 const ONE: [&str; 1] = ["2026-11-20"];
@@ -48,9 +54,18 @@ async fn a_file_a_day_and_repeats_written_once_across_restarts() {
     drop(sink);
     let sink = File::open(dir.path(), 1000).unwrap();
     deliver(&sink, 0..33, &days).await.unwrap();
-    assert_eq!(numbers(dir.path(), "2026-11-20"), (0..33).step_by(3).collect::<Vec<_>>());
-    assert_eq!(numbers(dir.path(), "2026-11-21"), (1..33).step_by(3).collect::<Vec<_>>());
-    assert_eq!(numbers(dir.path(), "undated"), (2..33).step_by(3).collect::<Vec<_>>());
+    assert_eq!(
+        numbers(dir.path(), "2026-11-20"),
+        (0..33).step_by(3).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        numbers(dir.path(), "2026-11-21"),
+        (1..33).step_by(3).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        numbers(dir.path(), "undated"),
+        (2..33).step_by(3).collect::<Vec<_>>()
+    );
 }
 
 /// A kill leaves any prefix of what was written: lines first, then entries. Whatever it left, the next process ends
@@ -82,7 +97,11 @@ async fn killed_at_any_byte_nothing_is_lost_doubled_or_torn() {
             }
             let sink = File::open(dir.path(), 1000).unwrap();
             deliver(&sink, 4..9, &days).await.unwrap();
-            assert_eq!(numbers(dir.path(), days[0]), [0, 2, 4, 6, 8], "{name} cut at {cut}");
+            assert_eq!(
+                numbers(dir.path(), days[0]),
+                [0, 2, 4, 6, 8],
+                "{name} cut at {cut}"
+            );
             assert_eq!(numbers(dir.path(), days[1]), [1, 3, 5, 7], "{name} cut at {cut}");
             tried += 1;
         }
@@ -92,11 +111,21 @@ async fn killed_at_any_byte_nothing_is_lost_doubled_or_torn() {
 
 fn snapshot(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
-    entries.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect()
+    entries
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                std::fs::read(entry.path()).unwrap(),
+            )
+        })
+        .collect()
 }
 
 fn find<'a>(files: &'a [(String, Vec<u8>)], name: &str) -> &'a [u8] {
-    files.iter().find(|(found, _)| found == name).map_or(&[], |(_, bytes)| bytes)
+    files
+        .iter()
+        .find(|(found, _)| found == name)
+        .map_or(&[], |(_, bytes)| bytes)
 }
 
 #[tokio::test]
@@ -117,7 +146,12 @@ async fn damage_that_no_kill_makes_is_refused() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[40] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    assert!(File::open(dir.path(), 10).unwrap_err().to_string().contains("damaged"));
+    assert!(
+        File::open(dir.path(), 10)
+            .unwrap_err()
+            .to_string()
+            .contains("damaged")
+    );
     assert_eq!(numbers(dir.path(), ONE[0]).len(), 5, "nothing was cut");
 }
 
@@ -141,7 +175,9 @@ async fn beyond_the_bound_the_sidecar_stays_small_and_days_keep_their_ends() {
     let sink = File::open(dir.path(), 100).unwrap();
     deliver(&sink, 0..1, &["2026-11-19"]).await.unwrap();
     for batch in 0..40 {
-        deliver(&sink, 1 + batch * 50..1 + (batch + 1) * 50, &ONE).await.unwrap();
+        deliver(&sink, 1 + batch * 50..1 + (batch + 1) * 50, &ONE)
+            .await
+            .unwrap();
     }
     drop(sink);
     let entries = std::fs::metadata(dir.path().join(".commits")).unwrap().len() / 32;
@@ -161,7 +197,10 @@ async fn more_days_than_open_files() {
     deliver(&sink, 0..280, &days).await.unwrap();
     deliver(&sink, 270..560, &days).await.unwrap();
     for (at, day) in days.iter().enumerate() {
-        assert_eq!(numbers(dir.path(), day), (at as u32..560).step_by(28).collect::<Vec<_>>());
+        assert_eq!(
+            numbers(dir.path(), day),
+            (at as u32..560).step_by(28).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -180,5 +219,8 @@ async fn what_cannot_be_written_is_cut_off_and_taken_again() {
     assert_eq!(numbers(dir.path(), days[0]), Vec::<u32>::new());
     std::fs::remove_dir(dir.path().join("2026-11-21.ndjson")).unwrap();
     deliver(&sink, 0..4, &days).await.unwrap();
-    assert_eq!((numbers(dir.path(), days[0]), numbers(dir.path(), days[1])), (vec![0, 2], vec![1, 3]));
+    assert_eq!(
+        (numbers(dir.path(), days[0]), numbers(dir.path(), days[1])),
+        (vec![0, 2], vec![1, 3])
+    );
 }

@@ -14,7 +14,14 @@ async fn main() -> Result<(), Error> {
         if let Some(key) = event.payload.get("copy").and_then(Value::as_str) {
             let object = client.get_object().bucket("bucket").key(key).send().await?;
             let body = object.body.collect().await?.into_bytes();
-            client.put_object().bucket("bucket").key("copy").if_none_match("*").body(body.into()).send().await?;
+            client
+                .put_object()
+                .bucket("bucket")
+                .key("copy")
+                .if_none_match("*")
+                .body(body.into())
+                .send()
+                .await?;
         }
         Ok::<_, Error>(serde_json::json!({"batchItemFailures": []}))
     }))

@@ -25,22 +25,35 @@ struct Expected {
 
 fn samples() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut samples: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|found| found == "json")).collect();
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut samples: Vec<PathBuf> = entries
+        .filter(|path| path.extension().is_some_and(|found| found == "json"))
+        .collect();
     samples.sort();
     assert!(samples.len() >= 25, "{} samples", samples.len());
     samples
 }
 
 fn files(dir: &Path) -> BTreeMap<String, Vec<String>> {
-    let Ok(entries) = std::fs::read_dir(dir) else { return BTreeMap::new() };
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return BTreeMap::new();
+    };
     let paths = entries.map(|entry| entry.unwrap().path());
     let files = paths.filter(|path| path.extension().is_some_and(|found| found == "ndjson"));
     files
         .map(|path| {
             let text = std::fs::read_to_string(&path).unwrap();
-            assert!(text.ends_with('\n') || text.is_empty(), "torn: {}", path.display());
-            (path.file_name().unwrap().to_str().unwrap().to_owned(), text.lines().map(str::to_owned).collect())
+            assert!(
+                text.ends_with('\n') || text.is_empty(),
+                "torn: {}",
+                path.display()
+            );
+            (
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                text.lines().map(str::to_owned).collect(),
+            )
         })
         .collect()
 }
@@ -49,21 +62,35 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<String>> {
 async fn every_sample_gives_exactly_what_is_expected_of_it() {
     for sample in samples() {
         let name = sample.file_stem().unwrap().to_str().unwrap().to_owned();
-        let expected = sample.parent().unwrap().join("expected").join(sample.file_name().unwrap());
+        let expected = sample
+            .parent()
+            .unwrap()
+            .join("expected")
+            .join(sample.file_name().unwrap());
         let expected: Expected = serde_json::from_str(&std::fs::read_to_string(expected).unwrap()).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
-        let document = format!("quarantine: file://{path}/quarantine\nsinks: {{ local: {{ uri: 'file://{path}/out' }} }}");
+        let document = format!(
+            "quarantine: file://{path}/quarantine\nsinks: {{ local: {{ uri: 'file://{path}/out' }} }}"
+        );
         let config = Config::parse(&document, "test", []).unwrap();
         let clock = Clock::system();
-        let forwarder = Forwarder::start(&config, clock.clone(), Random::seeded(1)).await.unwrap();
+        let forwarder = Forwarder::start(&config, clock.clone(), Random::seeded(1))
+            .await
+            .unwrap();
         let function = Function::new(forwarder, clock.clone());
         let deadline: SystemTime = clock.now() + Duration::from_secs(300);
-        let answer = function.invoke_reported(&std::fs::read_to_string(&sample).unwrap(), deadline).await;
+        let answer = function
+            .invoke_reported(&std::fs::read_to_string(&sample).unwrap(), deadline)
+            .await;
 
         match (&answer, expected.answer.get("error").and_then(Value::as_str)) {
             (Ok((answer, report)), None) => {
-                assert_eq!(serde_json::from_str::<Value>(answer).unwrap(), expected.answer, "{name}");
+                assert_eq!(
+                    serde_json::from_str::<Value>(answer).unwrap(),
+                    expected.answer,
+                    "{name}"
+                );
                 let counts = expected.metrics.as_ref().unwrap();
                 let found = BTreeMap::from([
                     ("records_in".to_owned(), report.records_in as u64),
@@ -98,7 +125,10 @@ async fn every_sample_gives_exactly_what_is_expected_of_it() {
             .collect();
         assert_eq!(told, expected.quarantined, "{name}");
         for line in &lines {
-            assert!(!line["reason"].as_str().unwrap().is_empty() && line["record"] != Value::Null, "{name}: {line}");
+            assert!(
+                !line["reason"].as_str().unwrap().is_empty() && line["record"] != Value::Null,
+                "{name}: {line}"
+            );
         }
     }
 }
