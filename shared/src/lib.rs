@@ -4,6 +4,9 @@
 //! | module | concept |
 //! |---|---|
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
+//! | `table` (feature `dynamodb`) | what each table is; create, verify, plan and apply changes |
 
 pub mod clock;
 pub mod random;
+#[cfg(feature = "dynamodb")]
+pub mod table;
