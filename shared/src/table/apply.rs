@@ -46,8 +46,8 @@ impl Tables {
     /// Cancelling stops it between two changes; what was made stays.
     ///
     /// # Errors
-    /// [`Error::Request`] if the first change failed, [`Error::Unfinished`] if a later one did. A table that changed
-    /// since it was read is refused by DynamoDB itself (`Table already has an enabled stream`).
+    /// [`Error::Request`] if the first change failed, [`Error::Changed`] if the table has got a stream since it was
+    /// read (AWS would refuse a second one, other engines replace it), [`Error::Unfinished`] if a later change failed.
     pub async fn apply(&self, plan: &Plan, progress: Progress<'_>) -> Result<Applied, Error> {
         let mut outcomes = Vec::new();
         for change in &plan.changes {
@@ -74,6 +74,16 @@ impl Tables {
             ChangeKind::Ttl => self.enable_ttl(table, plan.kind.schema().ttl, progress).await,
             ChangeKind::Recovery => self.enable_recovery(table, progress).await,
             ChangeKind::Stream => {
+                let now = self.wait_active(table, progress).await?;
+                if now
+                    .stream_specification()
+                    .is_some_and(StreamSpecification::stream_enabled)
+                {
+                    return Err(Error::Changed {
+                        table: table.to_owned(),
+                        what: "has a stream",
+                    });
+                }
                 let spec = StreamSpecification::builder()
                     .stream_enabled(true)
                     .stream_view_type(Schema::STREAM_VIEW);
@@ -84,6 +94,7 @@ impl Tables {
                     .await
             }
             ChangeKind::DeletionProtection => {
+                self.wait_active(table, progress).await?;
                 self.update(
                     table,
                     |request| request.deletion_protection_enabled(true),
@@ -94,14 +105,13 @@ impl Tables {
         }
     }
 
-    /// One UpdateTable: DynamoDB takes one kind of change a request, and only while the table is ACTIVE.
+    /// One UpdateTable of an ACTIVE table: DynamoDB takes one kind of change a request, and none before it has ended.
     async fn update(
         &self,
         table: &str,
         change: impl FnOnce(UpdateTableFluentBuilder) -> UpdateTableFluentBuilder,
         progress: Progress<'_>,
     ) -> Result<Sent, Error> {
-        self.wait_active(table, progress).await?;
         progress(&Step::Sending("UpdateTable"));
         change(self.client.update_table().table_name(table))
             .send()

@@ -84,6 +84,16 @@ pub enum Error {
         /// The status.
         status: String,
     },
+    /// A table is no longer what the plan was made from.
+    #[error(
+        "table {table} {what} that it had not when the plan was made; nothing was done to it: plan again"
+    )]
+    Changed {
+        /// The table.
+        table: String,
+        /// What it has now.
+        what: &'static str,
+    },
     /// Work on a table stopped half-way.
     #[error(
         "table {table}: done: {done}; then: {source}. What was done stays; run \

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::operation::update_continuous_backups::{
     UpdateContinuousBackupsError, UpdateContinuousBackupsOutput,
 };
 use aws_sdk_dynamodb::operation::update_time_to_live::{UpdateTimeToLiveError, UpdateTimeToLiveOutput};
-use aws_sdk_dynamodb::types::error::{ContinuousBackupsUnavailableException, ResourceNotFoundException};
+use aws_sdk_dynamodb::types::error::ContinuousBackupsUnavailableException;
 use aws_sdk_dynamodb::types::{
     ContinuousBackupsDescription, ContinuousBackupsStatus, GlobalSecondaryIndexDescription, IndexStatus,
     PointInTimeRecoveryDescription, PointInTimeRecoveryStatus, TableDescription, TableStatus,
@@ -56,7 +56,9 @@ fn ttl() -> Rule {
 async fn it_waits_for_the_table_and_then_the_index() {
     let describe = mock!(Client::describe_table)
         .sequence()
-        .error(|| DescribeTableError::ResourceNotFoundException(ResourceNotFoundException::builder().build()))
+        .error(|| {
+            DescribeTableError::generic(ErrorMetadata::builder().code("ResourceNotFoundException").build())
+        })
         .output(|| described(TableStatus::Creating, IndexStatus::Creating))
         .output(|| described(TableStatus::Active, IndexStatus::Creating))
         .output(|| described(TableStatus::Active, IndexStatus::Active))
