@@ -47,8 +47,8 @@ pub struct Schema {
     pub index: Option<IndexSchema>,
     /// The attribute with the expiry in unix seconds.
     pub ttl: &'static str,
-    /// Other attributes its items carry as numbers: as a TTL attribute each of these would delete live items.
-    pub numbers: &'static [&'static str],
+    /// The attribute with the time of writing in unix seconds: as TTL attribute it would delete live items.
+    pub written: &'static str,
 }
 
 const fn string(name: &'static str) -> Attribute {
@@ -75,7 +75,7 @@ static AUDIT: Schema = Schema {
         range: number("CreatedAt"),
     }),
     ttl: "Expires",
-    numbers: &["CreatedAt", "EventIndex"],
+    written: "CreatedAt",
 };
 
 static STATE: Schema = Schema {
@@ -84,7 +84,7 @@ static STATE: Schema = Schema {
     range: string("FullPath"),
     index: None,
     ttl: "Expires",
-    numbers: &["Timestamp", "ID"],
+    written: "Timestamp",
 };
 
 /// The index of audit tables before Teleport 6.2; its one constant partition key made it a hot spot.

@@ -261,7 +261,7 @@ fn pending(table: &TableDescription) -> Option<String> {
         Some(TableStatus::Active) | None => {}
         Some(status) => return Some(status.as_str().to_owned()),
     }
-    let waiting = table.global_secondary_indexes().iter().find_map(|index| {
+    table.global_secondary_indexes().iter().find_map(|index| {
         let status = index
             .index_status()
             .filter(|status| **status != IndexStatus::Active)?;
@@ -270,8 +270,7 @@ fn pending(table: &TableDescription) -> Option<String> {
             index.index_name().unwrap_or_default(),
             status.as_str()
         ))
-    });
-    waiting
+    })
 }
 
 fn stuck(table: &TableDescription) -> Option<String> {

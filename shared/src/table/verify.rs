@@ -79,7 +79,7 @@ impl Difference {
         self
     }
 
-    fn to_do(mut self, remedy: impl Into<String>) -> Self {
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
         self
     }

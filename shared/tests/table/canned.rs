@@ -87,10 +87,11 @@ async fn the_wait_is_bounded() {
     let describe =
         mock!(Client::describe_table).then_output(|| described(TableStatus::Creating, IndexStatus::Creating));
     let create = created();
-    let start = tokio::time::Instant::now();
+    let clock = Clock::simulated(SystemTime::UNIX_EPOCH);
+    let start = clock.instant();
     let tables = tables(&[&create, &describe], Duration::from_secs(60));
     let error = tables.create(&spec(), &quiet).await.unwrap_err();
-    assert_eq!(start.elapsed().as_secs(), 60);
+    assert_eq!((clock.instant() - start).as_secs(), 60);
     // 0.5 + 1 + 2 + 4 s, then every 5 s, and a last look at the end.
     assert_eq!(describe.num_calls(), 16);
     let text = error.to_string();

@@ -80,8 +80,9 @@ impl PlanArgs {
 }
 
 pub(super) async fn plan(global: &Global, args: PlanArgs) -> Result<Exit, Failure> {
+    let name = name(global)?;
     let tables = tables(global, Tables::WAIT).await?;
-    let (subject, plan) = args.read(&tables, name(global)?).await?;
+    let (subject, plan) = args.read(&tables, name).await?;
     let text = format!(
         "{}{}",
         text(&subject, &plan),
@@ -95,8 +96,9 @@ const APPLY: &str = "make these changes with `tidewatch table apply`\n";
 
 pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Failure> {
     let output = Output::new(global);
+    let name = name(global)?;
     let tables = tables(global, args.wait.limit()).await?;
-    let (subject, plan) = args.plan.read(&tables, name(global)?).await?;
+    let (subject, plan) = args.plan.read(&tables, name).await?;
     if plan.changes.is_empty() {
         output.result(&report(&subject, &plan), &text(&subject, &plan))?;
         return Ok(ended(&plan.manual));

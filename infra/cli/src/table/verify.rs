@@ -23,8 +23,9 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) async fn run(global: &Global, args: VerifyArgs) -> Result<Exit, Failure> {
+    let name = name(global)?;
     let tables = tables(global, Tables::WAIT).await?;
-    let subject = Subject::read(&tables, name(global)?, args.kind.map(Into::into)).await?;
+    let subject = Subject::read(&tables, name, args.kind.map(Into::into)).await?;
     let found = verify(subject.kind, &subject.live);
     let warnings = &subject.live.warnings;
     let verdict = verdict(&found);

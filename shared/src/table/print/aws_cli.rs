@@ -13,12 +13,14 @@ pub(super) fn print(spec: &Spec) -> String {
         format!("aws dynamodb wait table-exists --table-name {name}"),
     ];
     commands.push(format!(
-        "aws dynamodb update-time-to-live --table-name {name} \\\n  --time-to-live-specification Enabled=true,AttributeName={}",
+        "aws dynamodb update-time-to-live --table-name {name} \\\n  \
+         --time-to-live-specification Enabled=true,AttributeName={}",
         spec.schema().ttl
     ));
     if spec.recovery() {
         commands.push(format!(
-            "aws dynamodb update-continuous-backups --table-name {name} \\\n  --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+            "aws dynamodb update-continuous-backups --table-name {name} \\\n  \
+             --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
         ));
     }
     format!(

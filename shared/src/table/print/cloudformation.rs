@@ -34,6 +34,14 @@ pub(super) fn print(spec: &Spec) -> String {
         tags(spec),
     ];
     let kind = spec.kind();
+    let resource = format!(
+        "{id}:\n  Type: AWS::DynamoDB::Table\n  DeletionPolicy: Retain\n  UpdateReplacePolicy: Retain\n  \
+         Properties:\n"
+    );
+    let outputs = format!(
+        "TableName:\n  Value: !Ref {id}\nTableArn:\n  Value: !GetAtt {id}.Arn\nStreamArn:\n  \
+         Value: !GetAtt {id}.StreamArn\n"
+    );
     format!(
         "AWSTemplateFormatVersion: \"2010-09-09\"\n\
          Description: The {kind} table; deleting this stack keeps it.\n\
@@ -41,19 +49,9 @@ pub(super) fn print(spec: &Spec) -> String {
          {}{}\
          Outputs:\n\
          {}",
-        indent(
-            2,
-            &format!(
-                "{id}:\n  Type: AWS::DynamoDB::Table\n  DeletionPolicy: Retain\n  UpdateReplacePolicy: Retain\n  Properties:\n"
-            )
-        ),
+        indent(2, &resource),
         indent(6, &properties.concat()),
-        indent(
-            2,
-            &format!(
-                "TableName:\n  Value: !Ref {id}\nTableArn:\n  Value: !GetAtt {id}.Arn\nStreamArn:\n  Value: !GetAtt {id}.StreamArn\n"
-            )
-        ),
+        indent(2, &outputs),
     )
 }
 

@@ -52,7 +52,7 @@ fn missing(must: &IndexSchema, live: &Live) -> Difference {
                 must.name, other.name
             ),
             format!(
-                "add index {0} with UpdateTable, wait for its backfill, then delete {1}: the name is part of every query",
+                "add index {0} with UpdateTable, wait for its backfill, then delete {1}",
                 must.name, other.name
             ),
         ),
@@ -62,14 +62,15 @@ fn missing(must: &IndexSchema, live: &Live) -> Difference {
                 must.name, old.name
             ),
             format!(
-                "start a Teleport of 6.2 to 7 once, which migrates it, or add index {} with UpdateTable",
+                "let Teleport 6.2 migrate it: index {} alone would lack the rows without CreatedAtDate",
                 must.name
             ),
         ),
         (None, None) => (
             format!("no index {}", must.name),
             format!(
-                "add it with UpdateTable ({} and {}, projection ALL) and wait for its backfill; the definition is in `tidewatch table print`",
+                "add it with UpdateTable ({} and {}, projection ALL) and wait for its backfill; \
+                 `tidewatch table print` has its definition",
                 named(&must.hash),
                 named(&must.range)
             ),
@@ -77,7 +78,7 @@ fn missing(must: &IndexSchema, live: &Live) -> Difference {
     };
     Difference::new(Severity::Broken, "index", found)
         .so("every search by time fails, in Teleport and here; events are still written and forwarded")
-        .to_do(remedy)
+        .remedy(remedy)
 }
 
 fn wrong_keys(index: &Index, must: &IndexSchema) -> Difference {
@@ -91,7 +92,7 @@ fn wrong_keys(index: &Index, must: &IndexSchema) -> Difference {
     );
     Difference::new(Severity::Broken, "index-keys", found)
         .so("every search by time fails, in Teleport and here")
-        .to_do(
+        .remedy(
             "delete the index, then add it again with the right keys; searches fail until its backfill ends",
         )
 }
@@ -107,7 +108,7 @@ fn wrong_projection(index: &Index) -> Option<Difference> {
     );
     let difference = Difference::new(Severity::Broken, "index-projection", found)
         .so("a search finds rows without the event in them: Teleport shows none of them")
-        .to_do(
+        .remedy(
             "delete the index, then add it again with projection ALL; searches fail until its backfill ends",
         );
     Some(difference)
@@ -120,7 +121,7 @@ fn not_active(index: &Index) -> Option<Difference> {
     let found = format!("index {} is {}", index.name, index.status.as_str());
     let difference = Difference::new(Severity::Degraded, "index-status", found)
         .so("searches by time fail or miss events until it is ACTIVE")
-        .to_do("wait for its backfill to end and verify again");
+        .remedy("wait for its backfill to end and verify again");
     Some(difference)
 }
 
@@ -133,7 +134,7 @@ fn unexpected(index: &Index, schema: &Schema) -> Difference {
             format!("index {name} from before Teleport 6.2"),
         )
         .so("one more write an event, all of them to one partition: it throttles the table when busy")
-        .to_do("delete it once no Teleport before 6.2 runs on this table");
+        .remedy("delete it once no Teleport before 6.2 runs on this table");
     }
     Difference::new(
         Severity::Note,
@@ -141,5 +142,5 @@ fn unexpected(index: &Index, schema: &Schema) -> Difference {
         format!("index {name}, which Teleport does not create"),
     )
     .so("writes to it are paid for, and on provisioned capacity it can throttle the table's writes")
-    .to_do("keep it if something of yours queries it")
+    .remedy("keep it if something of yours queries it")
 }

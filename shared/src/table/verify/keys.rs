@@ -25,7 +25,7 @@ fn old_schema() -> Difference {
         format!("key attribute {OLD_STATE_KEY}: the schema from before 2017"),
     )
     .so("Teleport refuses to start on it (\"unsupported schema\"), and so do we")
-    .to_do("create a new state table and load a backup of the cluster into it; no tool converts this one")
+    .remedy("create a new state table and load a backup of the cluster into it; no tool converts this one")
 }
 
 fn wrong_keys(schema: &Schema, live: &Live) -> Difference {
@@ -36,7 +36,7 @@ fn wrong_keys(schema: &Schema, live: &Live) -> Difference {
     let must = format!("{} and {}", named(&schema.hash), named(&schema.range));
     Difference::new(Severity::Broken, "keys", format!("{found}; must be {must}"))
         .so("every read and write of Teleport and Tidewatch fails with a ValidationException")
-        .to_do(NEW_TABLE)
+        .remedy(NEW_TABLE)
 }
 
 const NEW_TABLE: &str = "keys cannot be changed: create a new table with `tidewatch table create` and copy the items; \
@@ -61,6 +61,6 @@ pub(super) fn wrong_type(live: &Live, key: &Attribute, code: &'static str) -> Op
     };
     let difference = Difference::new(Severity::Broken, code, what)
         .so("every item that Teleport writes is refused: type mismatch for a key")
-        .to_do(remedy);
+        .remedy(remedy);
     Some(difference)
 }

@@ -30,16 +30,16 @@ fn status(live: &Live) -> Option<Difference> {
         TableStatus::Active => return None,
         TableStatus::Updating => of(Severity::Note)
             .so("it serves reads and writes; another change is refused until this one ends")
-            .to_do("wait before `tidewatch table apply`"),
+            .remedy("wait before `tidewatch table apply`"),
         TableStatus::Creating => of(Severity::Broken)
             .so("it serves nothing yet")
-            .to_do("wait until it is ACTIVE and verify again"),
+            .remedy("wait until it is ACTIVE and verify again"),
         TableStatus::InaccessibleEncryptionCredentials => of(Severity::Broken)
             .so("every read and write fails, and after seven days DynamoDB archives the table")
-            .to_do("enable its KMS key, and allow DynamoDB to use it, at once"),
+            .remedy("enable its KMS key, and allow DynamoDB to use it, at once"),
         _ => of(Severity::Broken)
             .so("every read and write fails")
-            .to_do("see the table's page in the DynamoDB console; restore a backup if it is gone"),
+            .remedy("see the table's page in the DynamoDB console; restore a backup if it is gone"),
     };
     Some(difference)
 }
@@ -58,7 +58,7 @@ fn stream(schema: &Schema, live: &Live) -> Option<Difference> {
         };
         let difference = Difference::new(Severity::Broken, "stream", "no stream")
             .so(consequence)
-            .to_do("run `tidewatch table apply`");
+            .remedy("run `tidewatch table apply`");
         return Some(difference);
     };
     let found = format!("the stream's view is {}", stream.view.as_str());
@@ -66,10 +66,10 @@ fn stream(schema: &Schema, live: &Live) -> Option<Difference> {
         StreamViewType::NewAndOldImages => return None,
         StreamViewType::NewImage => Difference::new(Severity::Note, "stream-view", found)
             .so("what was deleted, and what an update replaced, is not in the stream: a removal tells its key only")
-            .to_do(format!("nothing, if that is enough (Teleport's own choice); otherwise {NEW_STREAM}")),
+            .remedy(format!("nothing, if that is enough (Teleport's own choice); otherwise {NEW_STREAM}")),
         _ => Difference::new(Severity::Broken, "stream-view", found)
             .so("records carry no new image: no event can be forwarded, and watchers see changes without a value")
-            .to_do(NEW_STREAM),
+            .remedy(NEW_STREAM),
     };
     Some(difference)
 }
@@ -80,9 +80,10 @@ fn ttl(schema: &Schema, live: &Live) -> Option<Difference> {
         Ttl::Unknown => None,
         Ttl::On(attribute) if attribute == must => None,
         Ttl::Off => {
-            let difference = Difference::new(Severity::Degraded, "ttl", format!("time to live is off; must be on for {must}"))
-                .so("expired items stay, are paid for and are read over; a state watcher is never told that they expired")
-                .to_do("run `tidewatch table apply`");
+            let off = format!("time to live is off; must be on for {must}");
+            let difference = Difference::new(Severity::Degraded, "ttl", off)
+                .so("expired items stay, are paid for and are read over; no watcher is told that they expired")
+                .remedy("run `tidewatch table apply`");
             Some(difference)
         }
         Ttl::On(attribute) => Some(ttl_attribute(schema, attribute)),
@@ -95,14 +96,16 @@ fn ttl_attribute(schema: &Schema, attribute: &str) -> Difference {
         "disable it at once, and enable it for {must} when DynamoDB allows that (up to an hour later)"
     );
     let found = format!("time to live is on for {attribute}; must be {must}");
-    if schema.numbers.contains(&attribute) {
+    if attribute == schema.written {
         return Difference::new(Severity::Broken, "ttl-attribute", found)
-            .so(format!("DynamoDB deletes live items: {attribute} is a number in each of them, and it lies in the past"))
-            .to_do(remedy);
+            .so(format!(
+                "DynamoDB deletes live items: {attribute} is when they were written"
+            ))
+            .remedy(remedy);
     }
     Difference::new(Severity::Degraded, "ttl-attribute", found)
         .so("expired items stay; Teleport does not notice, it looks only at whether time to live is on")
-        .to_do(remedy)
+        .remedy(remedy)
 }
 
 fn recovery(live: &Live) -> Option<Difference> {
@@ -111,7 +114,7 @@ fn recovery(live: &Live) -> Option<Difference> {
     }
     let difference = Difference::new(Severity::Advice, "recovery", "point-in-time recovery is off")
         .so("what is deleted or overwritten by mistake is lost")
-        .to_do("run `tidewatch table apply`; it is paid for by the size of the table");
+        .remedy("run `tidewatch table apply`; it is paid for by the size of the table");
     Some(difference)
 }
 
@@ -125,6 +128,6 @@ fn protection(live: &Live) -> Option<Difference> {
         "deletion protection is off",
     )
     .so("one DeleteTable removes everything")
-    .to_do("run `tidewatch table apply`; it is free");
+    .remedy("run `tidewatch table apply`; it is free");
     Some(difference)
 }
