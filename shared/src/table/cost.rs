@@ -51,7 +51,9 @@ impl Usd {
 impl fmt::Display for Usd {
     /// To the cent; below a dollar to the tenth of a cent, so that $0.625 stays what it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 >= 1_000_000 {
+        if self.0 == 0 {
+            f.write_str("$0")
+        } else if self.0 >= 1_000_000 {
             let cents = self.0.saturating_add(5_000) / 10_000;
             write!(f, "${}.{:02}", cents / 100, cents % 100)
         } else {

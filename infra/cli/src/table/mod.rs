@@ -97,7 +97,7 @@ impl Subject {
     /// The first line of a report.
     fn title(&self) -> String {
         let guessed = if self.guessed {
-            ", judged by its keys; --kind says otherwise"
+            ", judged by its keys; name another with --kind"
         } else {
             ""
         };

@@ -24,7 +24,7 @@ pub(super) fn print(spec: &Spec) -> String {
         ));
     }
     format!(
-        "#!/bin/sh\n# The {} table {name}.\nset -eu\n\n{}\n",
+        "#!/bin/sh\n# The {} table {name}.\nset -eu\nexport AWS_PAGER=\n\n{}\n",
         spec.kind(),
         commands.join("\n\n")
     )

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The audit table teleport.audit.
 set -eu
+export AWS_PAGER=
 
 aws dynamodb create-table --table-name teleport.audit \
   --attribute-definitions AttributeName=SessionID,AttributeType=S AttributeName=EventIndex,AttributeType=N AttributeName=CreatedAtDate,AttributeType=S AttributeName=CreatedAt,AttributeType=N \

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The state table teleport.
 set -eu
+export AWS_PAGER=
 
 aws dynamodb create-table --table-name teleport \
   --attribute-definitions AttributeName=HashKey,AttributeType=S AttributeName=FullPath,AttributeType=S \
