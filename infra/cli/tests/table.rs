@@ -326,3 +326,18 @@ async fn every_command_has_examples() {
         assert!(help.out.contains("Examples:"), "{}", help.out);
     }
 }
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_failure() {
+    let shell = format!(
+        "set -o pipefail; {} table print --kind state --table teleport --format aws-cli | true",
+        env!("CARGO_BIN_EXE_tidewatch")
+    );
+    let output = tokio::process::Command::new("bash")
+        .args(["-c", &shell])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}

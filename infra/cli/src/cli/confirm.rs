@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use clap::Args;
 
+use super::output::tell;
 use super::{Exit, Failure, Output};
 
 /// Options of every command that changes something.
@@ -35,7 +36,7 @@ impl Consent {
                  `tidewatch table plan`), then run it again with --yes",
             ));
         }
-        anstream::eprint!("{preface}");
+        tell(preface);
         match dialoguer::Confirm::new()
             .with_prompt(question)
             .default(false)

@@ -1,7 +1,7 @@
 //! Results on standard output, as text or JSON; the conversation with the operator on standard error.
 
 use std::fmt::Display;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -21,34 +21,41 @@ impl Output {
     }
 
     /// Prints the result of a command: `json` as one document for machines, or `text` for people. Colours in `text`
-    /// survive only on a terminal.
+    /// survive only on a terminal. A reader that has gone away (`| head`) is no failure.
     ///
     /// # Errors
-    /// [`Failure`] if `json` cannot be serialised.
+    /// [`Failure`] if `json` cannot be serialised or standard output cannot be written.
     pub fn result(self, json: &impl Serialize, text: &str) -> Result<(), Failure> {
-        if self.json {
+        let mut out = anstream::stdout();
+        let written = if self.json {
+            let document = serde_json::to_string_pretty(json);
             let document =
-                serde_json::to_string_pretty(json).map_err(|error| Failure::from(error.to_string()))?;
-            anstream::println!("{document}");
+                document.map_err(|error| Failure::from(format!("no JSON could be made: {error}")))?;
+            writeln!(out, "{document}")
         } else {
-            anstream::print!("{text}");
+            write!(out, "{text}")
+        };
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::from(format!(
+                "the result could not be written to standard output: {error}"
+            ))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Tells the operator something beside the result; machines are not told.
     pub fn say(self, text: impl Display) {
         if !self.json {
-            anstream::eprint!("{text}");
+            tell(text);
         }
     }
 
     /// Reports why a command failed, on standard error.
     pub fn failure(self, failure: &Failure) {
         if self.json {
-            anstream::eprintln!("{}", serde_json::json!({"error": failure.to_string()}));
+            tell(format!("{}\n", serde_json::json!({"error": failure.to_string()})));
         } else {
-            anstream::eprintln!("{}: {failure}", paint(ERROR, "tidewatch"));
+            tell(format!("{}: {failure}\n", paint(ERROR, "tidewatch")));
         }
     }
 
@@ -61,6 +68,11 @@ impl Output {
         spinner.enable_steady_tick(std::time::Duration::from_millis(100));
         spinner
     }
+}
+
+/// Writes to standard error. That nobody reads it is no reason to stop half-way through a change.
+pub(super) fn tell(text: impl Display) {
+    let _ = write!(anstream::stderr(), "{text}");
 }
 
 /// What is wrong.
