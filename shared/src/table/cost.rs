@@ -1,16 +1,17 @@
 //! What a table costs, before it is created.
 //!
-//! The constants are AWS's list prices for us-east-1, table class Standard, as of 2026-11: on-demand requests since
-//! the cut of November 2024, the others unchanged for years. They were entered by hand from the pages that
-//! [`PRICES_SOURCE`] names, are not fetched, and other regions charge up to about twice as much. AWS charges, not we.
+//! The constants are AWS's list prices for us-east-1, table class Standard, as they stood after the cut of on-demand
+//! requests in November 2024. They are not fetched. The two on-demand prices were checked on 2026-11-21 against an
+//! article of July 2025 (airbyte.com/data-engineering-resources/dynamodb-pricing); the others are the long-standing
+//! ones and were not checked against AWS's page, which [`PRICES_SOURCE`] names. Other regions cost more. AWS charges.
 
 use std::fmt;
 
 use super::{Billing, Spec};
 
-/// Where the prices come from.
+/// What the prices are, and where to check them.
 pub const PRICES_SOURCE: &str =
-    "https://aws.amazon.com/dynamodb/pricing/ (us-east-1, table class Standard, 2026-11)";
+    "prices as of November 2024, table class Standard; check https://aws.amazon.com/dynamodb/pricing/";
 
 /// A read capacity unit for an hour: $0.00013.
 const RCU_HOUR: Usd = Usd(130);
