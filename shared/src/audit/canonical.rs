@@ -73,6 +73,18 @@ struct Member {
     value: usize,
 }
 
+/// The first eight bytes as a number that sorts as they do; zeros stand for what a shorter key lacks.
+fn prefix(key: &[u8]) -> u64 {
+    if let Some(first) = key.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut bytes = [0; 8];
+    if let Some(start) = bytes.get_mut(..key.len()) {
+        start.copy_from_slice(key);
+    }
+    u64::from_be_bytes(bytes)
+}
+
 /// A map that has been begun.
 #[derive(Debug)]
 pub(crate) struct OpenMap {
@@ -193,12 +205,8 @@ impl Canonical {
             at..self.escaped_keys.len()
         };
         self.text.push(b':');
-        let mut prefix = [0; 8];
-        for (to, from) in prefix.iter_mut().zip(key.as_bytes()) {
-            *to = *from;
-        }
         self.members.push(Member {
-            prefix: u64::from_be_bytes(prefix),
+            prefix: prefix(key.as_bytes()),
             key: at,
             escaped: !plain,
             chunk: start..start,
