@@ -27,9 +27,9 @@ pub enum Fault {
     /// Nested deeper than DynamoDB stores (32 levels; twice that is accepted).
     #[error("nested too deeply")]
     Depth,
-    /// Larger than a batch can be.
-    #[error("too large")]
-    Size,
+    /// The row is an event's, but its keys or its payload are missing.
+    #[error("no SessionID, no EventIndex, or neither FieldsMap nor Fields")]
+    Incomplete,
 }
 
 /// Levels that are accepted; DynamoDB stores 32.
