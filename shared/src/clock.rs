@@ -34,7 +34,10 @@ impl Clock {
     /// A wall clock that reads `start` now and goes on with tokio's clock, which a test can pause and advance.
     /// Must be called inside a tokio runtime.
     pub fn simulated(start: SystemTime) -> Self {
-        Self(Source::Simulated { start, since: Instant::now() })
+        Self(Source::Simulated {
+            start,
+            since: Instant::now(),
+        })
     }
 
     /// The wall clock.

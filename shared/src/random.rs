@@ -22,7 +22,11 @@ impl Random {
 
     /// A number in `0..bound` (0 for a bound of 0).
     pub fn below(&self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.with(|rng| rng.u64(..bound)) }
+        if bound == 0 {
+            0
+        } else {
+            self.with(|rng| rng.u64(..bound))
+        }
     }
 
     /// Any number: for unique names.

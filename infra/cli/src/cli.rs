@@ -4,9 +4,16 @@ use clap::{Args, Parser, Subcommand};
 
 /// Tidewatch: an access platform's state and audit trail on DynamoDB and S3.
 #[derive(Debug, Parser)]
-#[command(name = "tidewatch", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a check found a \
-    difference or a loss; 4 declined at the prompt.")]
+#[command(
+    name = "tidewatch",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a check found a \
+    difference or a loss; 4 declined at the prompt."
+)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -20,7 +27,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
     /// Configuration document: a path, file://, s3:// or ssm: URI
-    #[arg(long, global = true, env = "TIDEWATCH_CONFIG", value_name = "URI", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEWATCH_CONFIG",
+        value_name = "URI",
+        help_heading = "Global options"
+    )]
     pub config: Option<String>,
     /// Table to work on
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
