@@ -3,7 +3,15 @@
 //!
 //! | module | concept |
 //! |---|---|
+//! | [`audit`] | audit events: rows decoded exactly |
+//! | [`config`] | the one configuration document |
+//! | [`forward`] | stream records to dispositions to sinks |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
 
+pub mod audit;
+#[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
+pub mod aws;
 pub mod clock;
+pub mod config;
+pub mod forward;
 pub mod random;

@@ -1,0 +1,285 @@
+//! A configuration document as a tree of texts that know their place, and a reader that notes every fault.
+//!
+//! Documents are YAML 1.2, hence JSON too. Environment variables override single values of the tree.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use saphyr::{LoadableYamlNode, MarkedYamlOwned, ScalarOwned, YamlDataOwned};
+
+/// Everything that is wrong with a configuration, each with its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", list(.0))]
+pub struct Faults(pub Vec<Fault>);
+
+fn list(faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+    format!(
+        "the configuration has {} fault(s):\n{}",
+        faults.len(),
+        lines.join("\n")
+    )
+}
+
+/// One thing that is wrong with a configuration. Never quotes a value, which may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// `file:line:column`, or the environment variable.
+    pub place: String,
+    /// Dotted path of the setting, such as `sinks.archive.uri`; empty for the document.
+    pub path: String,
+    /// What is wrong, and what is due instead.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub(crate) struct Node {
+    place: String,
+    value: Value,
+}
+
+#[derive(Debug)]
+enum Value {
+    Absent,
+    Text(String),
+    List,
+    Map(BTreeMap<String, Node>),
+}
+
+impl Node {
+    /// Parses a document; `name` is what places are named after.
+    ///
+    /// # Errors
+    /// One fault if the text is not YAML, or holds several documents.
+    pub(crate) fn parse(text: &str, name: &str) -> Result<Self, Fault> {
+        let fault = |place: String, message: String| Fault {
+            place,
+            path: String::new(),
+            message,
+        };
+        let documents = MarkedYamlOwned::load_from_str(text).map_err(|error| {
+            // The marker is the place; the scanner's message names syntax, not contents.
+            let marker = error.marker();
+            fault(
+                format!("{name}:{}:{}", marker.line(), marker.col() + 1),
+                format!("not YAML: {}", error.info()),
+            )
+        })?;
+        match documents.as_slice() {
+            [] => Ok(Self {
+                place: name.to_owned(),
+                value: Value::Map(BTreeMap::new()),
+            }),
+            [document] => Self::convert(document, name),
+            _ => Err(fault(
+                name.to_owned(),
+                "holds several documents; one is due".to_owned(),
+            )),
+        }
+    }
+
+    fn convert(node: &MarkedYamlOwned, name: &str) -> Result<Self, Fault> {
+        let start = node.span.start;
+        let place = format!("{name}:{}:{}", start.line(), start.col() + 1);
+        let value = match &node.data {
+            YamlDataOwned::Value(ScalarOwned::Null) => Value::Absent,
+            YamlDataOwned::Value(ScalarOwned::Boolean(value)) => Value::Text(value.to_string()),
+            YamlDataOwned::Value(ScalarOwned::Integer(value)) => Value::Text(value.to_string()),
+            YamlDataOwned::Value(ScalarOwned::FloatingPoint(value)) => Value::Text(value.to_string()),
+            YamlDataOwned::Value(ScalarOwned::String(text)) => Value::Text(text.clone()),
+            YamlDataOwned::Sequence(_) => Value::List,
+            YamlDataOwned::Mapping(members) => {
+                let mut map = BTreeMap::new();
+                for (key, member) in members {
+                    let YamlDataOwned::Value(ScalarOwned::String(key)) = &key.data else {
+                        let message = "a key that is not a text".to_owned();
+                        return Err(Fault {
+                            place,
+                            path: String::new(),
+                            message,
+                        });
+                    };
+                    map.insert(key.clone(), Self::convert(member, name)?);
+                }
+                Value::Map(map)
+            }
+            _ => {
+                let message = "aliases, tags and malformed values are not accepted".to_owned();
+                return Err(Fault {
+                    place,
+                    path: String::new(),
+                    message,
+                });
+            }
+        };
+        Ok(Self { place, value })
+    }
+
+    /// Sets the value at `path`, as the environment variable `name` says.
+    pub(crate) fn set(&mut self, path: &[String], name: &str, text: &str) {
+        let Some((first, rest)) = path.split_first() else {
+            *self = Self {
+                place: format!("environment variable {name}"),
+                value: Value::Text(text.to_owned()),
+            };
+            return;
+        };
+        if !matches!(self.value, Value::Map(_)) {
+            *self = Self {
+                place: format!("environment variable {name}"),
+                value: Value::Map(BTreeMap::new()),
+            };
+        }
+        if let Value::Map(members) = &mut self.value {
+            let absent = || Self {
+                place: format!("environment variable {name}"),
+                value: Value::Absent,
+            };
+            members
+                .entry(first.clone())
+                .or_insert_with(absent)
+                .set(rest, name, text);
+        }
+    }
+}
+
+/// Reads the settings of one map, noting faults; what is left at the end is unknown.
+#[derive(Debug)]
+pub(crate) struct Section<'f> {
+    path: String,
+    place: String,
+    members: BTreeMap<String, Node>,
+    faults: &'f mut Vec<Fault>,
+}
+
+impl<'f> Section<'f> {
+    pub(crate) fn new(node: Node, path: &str, faults: &'f mut Vec<Fault>) -> Self {
+        let members = match node.value {
+            Value::Map(members) => members,
+            Value::Absent => BTreeMap::new(),
+            Value::Text(_) | Value::List => {
+                let message = "settings by name are due here".to_owned();
+                faults.push(Fault {
+                    place: node.place.clone(),
+                    path: path.to_owned(),
+                    message,
+                });
+                BTreeMap::new()
+            }
+        };
+        Self {
+            path: path.to_owned(),
+            place: node.place,
+            members,
+            faults,
+        }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    /// Notes a fault of a setting that is not there, or of the section for an empty key.
+    pub(crate) fn missing(&mut self, key: &str, message: impl Into<String>) {
+        let path = if key.is_empty() {
+            self.path.clone()
+        } else {
+            self.path_of(key)
+        };
+        self.faults.push(Fault {
+            place: self.place.clone(),
+            path,
+            message: message.into(),
+        });
+    }
+
+    /// Whether no fault of the setting has been noted yet.
+    pub(crate) fn is_clean(&self, key: &str) -> bool {
+        let path = self.path_of(key);
+        !self.faults.iter().any(|fault| fault.path.starts_with(&path))
+    }
+
+    /// A setting, parsed; a fault if it is not a text or the parser refuses it.
+    pub(crate) fn setting<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let node = self.members.remove(key)?;
+        let parsed = match &node.value {
+            Value::Absent => return None,
+            Value::Text(text) => parse(text).map_err(|error| error.to_string()),
+            Value::List | Value::Map(_) => Err("a single value is due here".to_owned()),
+        };
+        let path = self.path_of(key);
+        parsed
+            .map_err(|message| {
+                self.faults.push(Fault {
+                    place: node.place,
+                    path,
+                    message,
+                })
+            })
+            .ok()
+    }
+
+    /// The sections of a map from names to sections, each handed to `read`.
+    pub(crate) fn sections(&mut self, key: &str, mut read: impl FnMut(&str, &mut Section<'_>)) {
+        let Some(node) = self.members.remove(key) else {
+            return;
+        };
+        let path = self.path_of(key);
+        let names = Section::new(node, &path, self.faults);
+        for (name, node) in names.members {
+            let mut section = Section::new(node, &format!("{path}.{name}"), names.faults);
+            read(&name, &mut section);
+            section.end();
+        }
+    }
+
+    /// One section, handed to `read`; an empty one if it is absent.
+    pub(crate) fn section<T>(&mut self, key: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+        let absent = Node {
+            place: self.place.clone(),
+            value: Value::Absent,
+        };
+        let node = self.members.remove(key).unwrap_or(absent);
+        let path = self.path_of(key);
+        let mut section = Section::new(node, &path, self.faults);
+        let value = read(&mut section);
+        section.end();
+        value
+    }
+
+    /// Every setting that nobody asked for is a fault.
+    pub(crate) fn end(self) {
+        for (key, node) in self.members {
+            let path = if self.path.is_empty() {
+                key
+            } else {
+                format!("{}.{key}", self.path)
+            };
+            let message = "unknown setting".to_owned();
+            self.faults.push(Fault {
+                place: node.place,
+                path,
+                message,
+            });
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The one configuration document: typed, every fault reported at once with its place.
+//!
+//! ```yaml
+//! quarantine: s3://my-audit/quarantine       # required: where records go that can never be delivered
+//! sinks:
+//!   archive: { uri: "s3://my-audit/events?compression=gzip", format: envelope }
+//!   local:   { uri: file:///var/audit, timeout: 5s }
+//! ```
+//! `TIDEWATCH_CONFIG` names the document; `TIDEWATCH_QUARANTINE` or `TIDEWATCH_SINKS__ARCHIVE__URI` override single
+//! settings (two underscores are a dot; names in lower case). Its JSON schema is printed by `tidewatch config schema`.
+
+mod document;
+mod load;
+mod secret;
+mod uri;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use document::{Fault, Faults};
+use document::{Node, Section};
+pub use load::{LoadError, read_text};
+pub use secret::{Secret, SecretError};
+pub use uri::{Compression, ObjectsUri, S3Location, SinkUri};
+
+/// The variable that names the document; every other variable with its prefix overrides a setting.
+pub const CONFIG_VARIABLE: &str = "TIDEWATCH_CONFIG";
+const PREFIX: &str = "TIDEWATCH_";
+
+/// The configuration of `forward`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+pub struct Config {
+    /// Where records go that can never be delivered: file:///dir or s3://bucket/prefix.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub quarantine: ObjectsUri,
+    /// Sinks by name; at least one. A name is 1 to 64 of a-z, 0-9, - and _.
+    #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
+    pub sinks: BTreeMap<String, SinkConfig>,
+    /// What becomes of a MODIFY record without an old image whose event is not from about then: skip (default) or
+    /// forward.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub modify_unproven: ModifyUnproven,
+    /// How AWS is reached; the default chain where nothing is said.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub aws: AwsConfig,
+}
+
+/// A sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+pub struct SinkConfig {
+    /// stdout://, file:///dir or s3://bucket/prefix.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub uri: SinkUri,
+    /// event: the event alone, as stored (default of stdout and file); envelope: with id, exact index and sequence
+    /// number beside it (default of s3).
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Format>"))]
+    pub format: Format,
+    /// Longest time for one try, such as 10s (default); half the function's time-out at most.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub timeout: Duration,
+}
+
+/// What a line holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "lowercase"))]
+pub enum Format {
+    /// The event alone, as stored.
+    Event,
+    /// The event in an envelope with its id, exact index and sequence number.
+    Envelope,
+}
+
+/// What becomes of a MODIFY that cannot be told from a mere change of the row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "lowercase"))]
+pub enum ModifyUnproven {
+    /// Skipped and counted: an operator who repairs `Expires` forwards no year again.
+    #[default]
+    Skip,
+    /// Forwarded.
+    Forward,
+}
+
+/// How AWS is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+pub struct AwsConfig {
+    /// Region.
+    pub region: Option<String>,
+    /// Profile of the shared configuration files.
+    pub profile: Option<String>,
+    /// Endpoint instead of AWS's, for every service.
+    pub endpoint_url: Option<String>,
+    /// Access key by reference (env:NAME, file:/path, ssm:NAME), as text with a warning.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub access_key: Option<Secret>,
+    /// Secret key, likewise.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub secret_key: Option<Secret>,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Config {
+    /// Reads the document that the process's `TIDEWATCH_CONFIG` names (none: an empty one), with the environment's
+    /// overrides. One request for s3:// and ssm:.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the document cannot be read, or with every fault of it.
+    pub async fn load() -> Result<Self, LoadError> {
+        let variables = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
+        let (place, text) = match std::env::var(CONFIG_VARIABLE) {
+            Ok(uri) if !uri.is_empty() => {
+                let text = read_text(&uri).await?;
+                (uri, text)
+            }
+            _ => ("no document".to_owned(), String::new()),
+        };
+        Ok(Self::parse(&text, &place, variables)?)
+    }
+
+    /// Reads a document; `place` names it in faults. `variables` are environment variables: those that begin with
+    /// `TIDEWATCH_` override settings.
+    ///
+    /// # Errors
+    /// Every fault there is, each with its place.
+    pub fn parse(
+        text: &str,
+        place: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
+        let mut node = Node::parse(text, place).map_err(|fault| Faults(vec![fault]))?;
+        for (name, value) in variables {
+            if let Some(setting) = name.strip_prefix(PREFIX).filter(|_| name != CONFIG_VARIABLE) {
+                let path: Vec<String> = setting.split("__").map(str::to_lowercase).collect();
+                node.set(&path, &name, &value);
+            }
+        }
+        let mut faults = Vec::new();
+        let mut section = Section::new(node, "", &mut faults);
+        let quarantine: Option<ObjectsUri> = section.setting("quarantine", str::parse);
+        let mut sinks = BTreeMap::new();
+        section.sections("sinks", |name, section| {
+            if let Some(sink) = SinkConfig::read(name, section) {
+                sinks.insert(name.to_owned(), sink);
+            }
+        });
+        let modify_unproven = section.setting("modify_unproven", |text| match text {
+            "skip" => Ok(ModifyUnproven::Skip),
+            "forward" => Ok(ModifyUnproven::Forward),
+            _ => Err("skip or forward is due"),
+        });
+        let aws = section.section("aws", AwsConfig::read);
+        if quarantine.is_none() && section.is_clean("quarantine") {
+            section.missing("quarantine", "is required: file:///dir or s3://bucket/prefix");
+        }
+        if sinks.is_empty() && section.is_clean("sinks") {
+            section.missing("sinks", "at least one is required");
+        }
+        section.end();
+        match quarantine {
+            Some(quarantine) if faults.is_empty() => Ok(Self {
+                quarantine,
+                sinks,
+                modify_unproven: modify_unproven.unwrap_or_default(),
+                aws,
+            }),
+            _ => Err(Faults(faults)),
+        }
+    }
+
+    /// The JSON schema of the document.
+    #[cfg(feature = "schema")]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+impl SinkConfig {
+    fn read(name: &str, section: &mut Section<'_>) -> Option<Self> {
+        let named = name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
+        if !named || !(1..=64).contains(&name.len()) {
+            section.missing("", "a sink's name is 1 to 64 of a-z, 0-9, - and _");
+        }
+        let uri: Option<SinkUri> = section.setting("uri", str::parse);
+        if uri.is_none() && section.is_clean("uri") {
+            section.missing("uri", "is required: stdout://, file:///dir or s3://bucket/prefix");
+        }
+        let format = section.setting("format", |text| match text {
+            "event" => Ok(Format::Event),
+            "envelope" => Ok(Format::Envelope),
+            _ => Err("event or envelope is due"),
+        });
+        let timeout = section.setting("timeout", |text| match humantime::parse_duration(text) {
+            Ok(timeout) if (Duration::from_millis(100)..=Duration::from_secs(450)).contains(&timeout) => {
+                Ok(timeout)
+            }
+            _ => Err("a duration from 100ms to 450s is due, such as 10s"),
+        });
+        let uri = uri?;
+        let default = if matches!(uri, SinkUri::S3 { .. }) {
+            Format::Envelope
+        } else {
+            Format::Event
+        };
+        Some(Self {
+            uri,
+            format: format.unwrap_or(default),
+            timeout: timeout.unwrap_or(TIMEOUT),
+        })
+    }
+}
+
+impl AwsConfig {
+    fn read(section: &mut Section<'_>) -> Self {
+        let text = |text: &str| {
+            if text.is_empty() {
+                Err("a value is due")
+            } else {
+                Ok(text.to_owned())
+            }
+        };
+        let aws = Self {
+            region: section.setting("region", text),
+            profile: section.setting("profile", text),
+            endpoint_url: section.setting("endpoint_url", |text| match url::Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
+                _ => Err("an http:// or https:// URL is due"),
+            }),
+            access_key: section.setting("access_key", str::parse),
+            secret_key: section.setting("secret_key", str::parse),
+        };
+        if aws.access_key.is_some() != aws.secret_key.is_some() {
+            section.missing("", "access_key and secret_key go together");
+        }
+        if aws
+            .access_key
+            .iter()
+            .chain(&aws.secret_key)
+            .any(Secret::is_literal)
+        {
+            tracing::warn!(
+                "aws.access_key or aws.secret_key stands in the configuration as text; name it by reference (env:, file:, ssm:) instead"
+            );
+        }
+        aws
+    }
+}

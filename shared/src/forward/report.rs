@@ -1,0 +1,53 @@
+//! What became of a batch.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::disposition::Skip;
+
+/// What became of a batch. Every record in is counted once under delivered, skipped, quarantined or retried.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Records of the batch.
+    pub records_in: usize,
+    /// Delivered to every sink, by this batch or, as repeats, before.
+    pub delivered: usize,
+    /// Skipped, by reason.
+    pub skipped: BTreeMap<Skip, usize>,
+    /// Quarantined.
+    pub quarantined: usize,
+    /// Reported to Lambda, which sends them again.
+    pub retried: usize,
+    /// Deliveries that a sink was spared because this environment remembers them.
+    pub repeats: usize,
+    /// Age of the oldest delivered record, where creation times are known.
+    pub lag: Option<Duration>,
+    /// Time the batch took.
+    pub took: Duration,
+    /// What each sink did, by name.
+    pub sinks: BTreeMap<String, SinkReport>,
+}
+
+/// What a sink did with a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SinkReport {
+    /// Records it took.
+    pub delivered: usize,
+    /// Records it was spared.
+    pub repeats: usize,
+    /// Records that made it panic, quarantined for it.
+    pub quarantined: usize,
+    /// Bytes of lines it took, newlines not counted.
+    pub bytes: usize,
+    /// Tries that failed.
+    pub failures: usize,
+    /// Its last failure.
+    pub error: Option<String>,
+}
+
+impl Report {
+    /// All skipped records.
+    pub fn skipped(&self) -> usize {
+        self.skipped.values().sum()
+    }
+}

@@ -1,0 +1,94 @@
+//! `s3://bucket/prefix`: newline-delimited JSON, an object per batch and event day,
+//! `<prefix>/<yyyy-mm-dd>/<first SequenceNumber, 40 digits>-<content hash>.ndjson[.gz|.zst]`.
+//!
+//! At least once: a batch that Lambda cuts anew has another content and so another name. The envelope, this sink's
+//! default format, carries the id by which readers drop repeats. Nothing is ever overwritten.
+
+use std::io::Write as _;
+
+use flate2::Compression as Level;
+use flate2::GzBuilder;
+use futures_util::future::{BoxFuture, FutureExt};
+
+use crate::config::Compression;
+use crate::forward::objects::{self, Objects};
+use crate::forward::sink::{Acked, Outgoing, Sink, SinkError};
+
+/// Writes batches as objects.
+#[derive(Debug)]
+pub struct S3 {
+    objects: Objects,
+    compression: Compression,
+}
+
+impl S3 {
+    /// Objects of this sink and how they are compressed.
+    pub fn new(objects: Objects, compression: Compression) -> Self {
+        Self { objects, compression }
+    }
+
+    async fn put(&self, records: &[Outgoing<'_>]) -> Result<Acked, SinkError> {
+        let Some(first) = records.first() else {
+            return Ok(Acked::All);
+        };
+        let mut content = Vec::new();
+        let mut positions = Vec::new();
+        for (position, record) in records
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| record.day == first.day)
+        {
+            content.extend_from_slice(record.line);
+            content.push(b'\n');
+            positions.push(position);
+        }
+        let extension = match self.compression {
+            Compression::None => "ndjson",
+            Compression::Gzip => "ndjson.gz",
+            Compression::Zstd => "ndjson.zst",
+        };
+        let name = format!(
+            "{}/{}",
+            first.day,
+            objects::name(first.sequence_number, &content, extension)
+        );
+        let body = compress(content, self.compression).map_err(|error| SinkError(error.to_string()))?;
+        let content_type = match self.compression {
+            Compression::None => "application/x-ndjson",
+            Compression::Gzip => "application/gzip",
+            Compression::Zstd => "application/zstd",
+        };
+        self.objects
+            .put(&name, body, content_type)
+            .await
+            .map_err(|error| SinkError(error.to_string()))?;
+        Ok(if positions.len() == records.len() {
+            Acked::All
+        } else {
+            Acked::Some(positions)
+        })
+    }
+}
+
+impl Sink for S3 {
+    /// Puts one object: the records of the first one's day.
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+        self.put(records).boxed()
+    }
+}
+
+/// Compressed content; the same bytes for the same content (no time, no name in the header).
+fn compress(content: Vec<u8>, compression: Compression) -> std::io::Result<Vec<u8>> {
+    match compression {
+        Compression::None => Ok(content),
+        Compression::Gzip => {
+            let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Level::default());
+            encoder.write_all(&content)?;
+            encoder.finish()
+        }
+        #[cfg(feature = "zstd")]
+        Compression::Zstd => zstd::bulk::compress(&content, zstd::DEFAULT_COMPRESSION_LEVEL),
+        #[cfg(not(feature = "zstd"))]
+        Compression::Zstd => Err(std::io::Error::other("built without the feature `zstd`")),
+    }
+}
