@@ -40,6 +40,7 @@ pub struct Mapping {
     random: Random,
     faults: Faults,
     counts: Mutex<Counts>,
+    last_error: Mutex<Option<String>>,
     /// Called after each answer that moved a checkpoint.
     progress: Box<dyn Fn(&Stream, &Counts) + Send + Sync>,
     /// Invocations that were given up and go on running.
@@ -87,6 +88,7 @@ impl Mapping {
             random,
             faults: Faults::none(),
             counts: Mutex::default(),
+            last_error: Mutex::default(),
             progress: Box::new(|_, _| {}),
             zombies: Mutex::default(),
         })
@@ -116,6 +118,11 @@ impl Mapping {
     /// The counters.
     pub fn counts(&self) -> Counts {
         self.counters().clone()
+    }
+
+    /// The last function error that no fault caused.
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the stream until every shard is closed and answered, then waits for the last zombie.
@@ -267,8 +274,11 @@ impl Mapping {
                     self.retry(lane, rest).await;
                 }
             }
-            Verdict::Failure(_) => {
+            Verdict::Failure(error) => {
                 self.counters().errors += 1;
+                if !matches!(fault, Some(Fault::Crash | Fault::Zombie)) {
+                    *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
                 if self.settings.bisect_on_function_error && attempt.records.len() > 1 {
                     self.counters().bisected += 1;
                     let second = attempt.records.split_off(attempt.records.len() / 2);

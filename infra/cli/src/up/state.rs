@@ -137,7 +137,7 @@ impl Directory {
     }
 
     /// Removes a temporary directory; another is kept.
-    pub fn close(self) {
+    pub fn close(&self) {
         if self.temporary {
             let _ = fs::remove_dir_all(&self.root);
         }
