@@ -78,11 +78,11 @@ impl Objects {
     ///
     /// # Errors
     /// [`PutError`]; the object may be there all the same.
-    pub async fn put(&self, name: &str, body: Vec<u8>, content_type: &str) -> Result<(), PutError> {
+    pub async fn put(&self, name: &str, body: Vec<u8>) -> Result<(), PutError> {
         match self {
             Self::Dir(dir) => dir.put(name, body).await,
             #[cfg(feature = "s3")]
-            Self::S3(s3) => s3.put(name, body, content_type, true).await,
+            Self::S3(s3) => s3.put(name, body, true).await,
         }
     }
 
@@ -95,7 +95,7 @@ impl Objects {
         match self {
             Self::Dir(dir) => dir.write("probe", b"", false),
             #[cfg(feature = "s3")]
-            Self::S3(s3) => s3.put("probe", Vec::new(), "text/plain", false).await,
+            Self::S3(s3) => s3.put("probe", Vec::new(), false).await,
         }
     }
 }
@@ -145,8 +145,18 @@ impl Dir {
 }
 
 #[cfg(feature = "s3")]
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit('.').next() {
+        Some("ndjson") => "application/x-ndjson",
+        Some("gz") => "application/gzip",
+        Some("zst") => "application/zstd",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(feature = "s3")]
 impl S3 {
-    async fn put(&self, name: &str, body: Vec<u8>, content_type: &str, once: bool) -> Result<(), PutError> {
+    async fn put(&self, name: &str, body: Vec<u8>, once: bool) -> Result<(), PutError> {
         use aws_sdk_s3::types::ServerSideEncryption;
         let location = &self.location;
         let key = if location.prefix.is_empty() {
@@ -160,7 +170,7 @@ impl S3 {
             .put_object()
             .bucket(&location.bucket)
             .key(&key)
-            .content_type(content_type)
+            .content_type(content_type(name))
             .set_if_none_match(once.then(|| "*".to_owned()))
             .set_server_side_encryption(kms.map(|_| ServerSideEncryption::AwsKms))
             .set_ssekms_key_id(kms.cloned())

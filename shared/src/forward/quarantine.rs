@@ -41,5 +41,5 @@ pub(crate) fn object(entries: &[Quarantined<'_>]) -> (String, Vec<u8>) {
 
 /// Writes a quarantine object. One PUT.
 pub(crate) async fn put(objects: &Objects, (name, body): &(String, Vec<u8>)) -> Result<(), PutError> {
-    objects.put(name, body.clone(), "application/x-ndjson").await
+    objects.put(name, body.clone()).await
 }

@@ -53,13 +53,8 @@ impl S3 {
             objects::name(first.sequence_number, &content, extension)
         );
         let body = compress(content, self.compression).map_err(|error| SinkError(error.to_string()))?;
-        let content_type = match self.compression {
-            Compression::None => "application/x-ndjson",
-            Compression::Gzip => "application/gzip",
-            Compression::Zstd => "application/zstd",
-        };
         self.objects
-            .put(&name, body, content_type)
+            .put(&name, body)
             .await
             .map_err(|error| SinkError(error.to_string()))?;
         Ok(if positions.len() == records.len() {

@@ -1,0 +1,226 @@
+//! What the pipeline's tests share: a forwarder over sinks that misbehave on demand, and records to give it.
+
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tidewatch::clock::Clock;
+use tidewatch::config::Config;
+use tidewatch::forward::{Acked, Forwarder, HandleError, Handled, Outgoing, Sink, SinkError};
+use tidewatch::random::Random;
+
+/// How a fake sink behaves.
+#[derive(Debug, Clone, Copy)]
+pub enum Behaviour {
+    Work,
+    Fail,
+    /// Takes this many records in all, two a call, then fails.
+    FailAfter(usize),
+    /// Fails so many times, then works.
+    FailTimes(usize),
+    Hang,
+    /// Panics on a call whose lines contain this.
+    PanicOn(&'static str),
+}
+
+/// A sink that keeps lines in memory.
+#[derive(Debug)]
+pub struct Fake {
+    pub behaviour: Mutex<Behaviour>,
+    pub lines: Mutex<Vec<String>>,
+    pub calls: AtomicUsize,
+}
+
+impl Fake {
+    pub fn set(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+    }
+}
+
+impl Sink for Fake {
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+        async move {
+            let call = self.calls.fetch_add(1, Ordering::Relaxed);
+            let text = |record: &Outgoing<'_>| String::from_utf8(record.line.to_vec()).unwrap();
+            let behaviour = *self.behaviour.lock().unwrap();
+            let take = match behaviour {
+                Behaviour::Work => records.len(),
+                Behaviour::FailTimes(times) if call >= times => records.len(),
+                Behaviour::FailAfter(most) => {
+                    let left = most - self.lines.lock().unwrap().len();
+                    left.min(2).min(records.len())
+                }
+                Behaviour::Hang => std::future::pending().await,
+                Behaviour::PanicOn(what) => {
+                    assert!(
+                        !records.iter().any(|record| text(record).contains(what)),
+                        "planted"
+                    );
+                    records.len()
+                }
+                Behaviour::Fail | Behaviour::FailTimes(_) => 0,
+            };
+            if take == 0 {
+                return Err(SinkError("down".to_owned()));
+            }
+            self.lines
+                .lock()
+                .unwrap()
+                .extend(records[..take].iter().map(text));
+            Ok(if take == records.len() {
+                Acked::All
+            } else {
+                Acked::Some((0..take).collect())
+            })
+        }
+        .boxed()
+    }
+}
+
+/// A forwarder with its directory.
+pub struct Setup {
+    pub forwarder: Forwarder,
+    pub dir: tempfile::TempDir,
+    fakes: HashMap<String, Arc<Fake>>,
+    clock: Clock,
+}
+
+impl Setup {
+    /// One fake sink, `a`.
+    pub async fn new() -> Self {
+        Self::with(&["a"]).await
+    }
+
+    pub async fn with(names: &[&str]) -> Self {
+        Self::build(names, "event", true).await
+    }
+
+    pub async fn formatted(format: &str) -> Self {
+        Self::build(&["a"], format, true).await
+    }
+
+    /// A real file sink, `a`.
+    pub async fn file() -> Self {
+        Self::build(&["a"], "event", false).await
+    }
+
+    async fn build(names: &[&str], format: &str, fake: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display();
+        let sinks: Vec<String> = names
+            .iter()
+            .map(|name| format!("  {name}: {{ uri: 'file://{path}/{name}', format: {format} }}"))
+            .collect();
+        let document = format!(
+            "quarantine: file://{path}/quarantine\nsinks:\n{}\n",
+            sinks.join("\n")
+        );
+        let config = Config::parse(&document, "test", []).unwrap();
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_632_860);
+        let clock = Clock::simulated(start);
+        let mut fakes = HashMap::new();
+        let forwarder = Forwarder::start(&config, clock.clone(), Random::seeded(1))
+            .await
+            .unwrap();
+        let forwarder = forwarder.map_sinks(|name, sink| {
+            if !fake {
+                return sink;
+            }
+            let fake = Arc::new(Fake {
+                behaviour: Mutex::new(Behaviour::Work),
+                lines: Mutex::default(),
+                calls: AtomicUsize::new(0),
+            });
+            fakes.insert(name.to_owned(), Arc::clone(&fake));
+            fake
+        });
+        Self {
+            forwarder,
+            dir,
+            fakes,
+            clock,
+        }
+    }
+
+    pub async fn handle(&self, payload: &str) -> Result<Handled, HandleError> {
+        self.handle_within(payload, Duration::from_secs(300)).await
+    }
+
+    pub async fn handle_within(&self, payload: &str, time: Duration) -> Result<Handled, HandleError> {
+        self.forwarder.handle(payload, self.clock.instant() + time).await
+    }
+
+    pub fn fake(&self, name: &str) -> &Fake {
+        &self.fakes[name]
+    }
+
+    /// Lines that a sink holds; of a file sink those of all days, by day.
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        if let Some(fake) = self.fakes.get(name) {
+            return fake.lines.lock().unwrap().clone();
+        }
+        read_lines(&self.dir.path().join(name), "ndjson").concat()
+    }
+
+    pub fn quarantined(&self) -> Vec<serde_json::Value> {
+        let files = read_lines(&self.dir.path().join("quarantine"), "ndjson");
+        files
+            .concat()
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Puts a file where the quarantine's directory was.
+    pub fn break_quarantine(&self) {
+        let path = self.dir.path().join("quarantine");
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+    }
+}
+
+/// Lines of each file of a directory with the extension, files by name.
+pub fn read_lines(dir: &std::path::Path, extension: &str) -> Vec<Vec<String>> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| {
+            std::fs::read_to_string(path)
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect()
+}
+
+/// A Lambda event of some raw records.
+pub fn payload(records: &[String]) -> String {
+    format!(r#"{{"Records":[{}]}}"#, records.join(","))
+}
+
+/// The stream record of an inserted event; created at second `index` and a quarter of 2026-11-20 10:00 UTC.
+pub fn insert(session: &str, index: u32, number: u32) -> String {
+    let created = 1_795_168_800 + index;
+    format!(
+        r#"{{"eventID":"e{number}","eventName":"INSERT","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"eu-north-1","dynamodb":{{"ApproximateCreationDateTime":{created}.25,"Keys":{{"SessionID":{{"S":"{session}"}},"EventIndex":{{"N":"{index}"}}}},"NewImage":{{"SessionID":{{"S":"{session}"}},"EventIndex":{{"N":"{index}"}},"EventType":{{"S":"session.command"}},"CreatedAt":{{"N":"{created}"}},"FieldsMap":{{"M":{{"uid":{{"S":"uid-{session}-{index}"}},"event":{{"S":"session.command"}},"ei":{{"N":"{index}"}},"time":{{"S":"2026-11-20T10:00:00Z"}}}}}}}},"SequenceNumber":"{number}","StreamViewType":"NEW_IMAGE"}},"eventSourceARN":"arn:aws:dynamodb:eu-north-1:1:table/audit/stream/1"}}"#
+    )
+}
+
+/// The line of [`insert`]'s event.
+pub fn event_line(session: &str, index: u32) -> String {
+    format!(
+        r#"{{"ei":{index},"event":"session.command","time":"2026-11-20T10:00:00Z","uid":"uid-{session}-{index}"}}"#
+    )
+}
