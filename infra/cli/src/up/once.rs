@@ -13,13 +13,13 @@ use time::{OffsetDateTime, Time};
 
 use super::check::{Findings, check};
 use super::endpoint::Endpoint;
-use super::plant::{Plant, spoil};
+use super::plant::spoil;
 use super::route::Router;
 use super::state::{Directory, Progress, Run};
 use super::traffic::{Step, steps};
 use super::{UpArgs, handler, reader, tables, writer};
 use crate::cli::{Exit, Global};
-use crate::esm::{Counts, Fault, Faults, Mapping, Settings, Stream};
+use crate::esm::{Counts, Fault, Faults, Mapping, Stream};
 
 /// The traffic of a run covers two hours around midnight, whatever its size.
 const SPAN: time::Duration = time::Duration::hours(2);
@@ -54,13 +54,13 @@ pub async fn run(global: &Global, args: &UpArgs, directory: &Arc<Directory>, clo
     let new = Run {
         seed: args.seed,
         events: Some(args.events),
-        start: (today - SPAN / 2).unix_timestamp(),
+        start: today.unix_timestamp() - SPAN.whole_seconds() / 2,
         portion: 0,
         written: 0,
     };
     let begun = directory.run(&new)?;
     let start = OffsetDateTime::from_unix_timestamp(begun.start).map_err(|error| error.to_string())?;
-    let spacing = SPAN / i32::try_from(args.events).unwrap_or(i32::MAX);
+    let spacing: time::Duration = SPAN / i32::try_from(args.events).unwrap_or(i32::MAX);
     let traffic = Arc::new(steps(args.seed, start, spacing, args.events));
     let mapping = forward(global, args, directory, clock, &begun, &traffic).await?;
     if let Some(plant) = args.plant {
