@@ -11,7 +11,9 @@ const EVENTS: &str = "600";
 
 fn up(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidewatch"));
-    command.args(["up", "--once", "--json", "--events", EVENTS, "--batch-size", "30"]).args(arguments);
+    command
+        .args(["up", "--once", "--json", "--events", EVENTS, "--batch-size", "30"])
+        .args(arguments);
     command.env_remove("TIDEWATCH_CONFIG").env("RUST_BACKTRACE", "0");
     command
 }
@@ -34,19 +36,33 @@ fn all_arrives_once_and_in_order() {
     assert_eq!(summary["ok"], true);
     assert_eq!(summary["found"]["lines"], summary["found"]["expected"]);
     assert!(summary["found"]["lines"].as_u64().unwrap() > 500, "{summary:#}");
-    assert!(summary["found"]["quarantined"].as_u64().unwrap() >= 4, "{summary:#}");
+    assert!(
+        summary["found"]["quarantined"].as_u64().unwrap() >= 4,
+        "{summary:#}"
+    );
     for fault in ["redeliveries", "zombies", "recut", "crashes", "slow"] {
-        assert!(summary["mapping"][fault].as_u64().unwrap() > 0, "{fault}: {summary:#}");
+        assert!(
+            summary["mapping"][fault].as_u64().unwrap() > 0,
+            "{fault}: {summary:#}"
+        );
     }
 }
 
 #[test]
 fn each_planted_fault_is_found_and_named() {
-    for (plant, kind) in [("lose", "lost"), ("double", "doubled"), ("reorder", "out of order"), ("tear", "torn")] {
+    for (plant, kind) in [
+        ("lose", "lost"),
+        ("double", "doubled"),
+        ("reorder", "out of order"),
+        ("tear", "torn"),
+    ] {
         let output = up(&["--seed", "12", "--plant", plant]).output().unwrap();
         let summary = summary(&output);
         assert_eq!(output.status.code(), Some(3), "{plant}: {summary:#}");
-        assert!(summary["found"]["wrong"][kind]["count"].as_u64().unwrap() > 0, "{plant}: {summary:#}");
+        assert!(
+            summary["found"]["wrong"][kind]["count"].as_u64().unwrap() > 0,
+            "{plant}: {summary:#}"
+        );
     }
 }
 
@@ -75,7 +91,11 @@ fn killed_until_done(directory: &Path, seed: u64) -> u32 {
     for _ in 0..8 {
         let after = 50 + random.below(1200);
         println!("seed {seed}: kill after {after} ms");
-        let mut child = up(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = up(&arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         wait(after);
         // std kills by the id of this child, with SIGKILL.
         child.kill().unwrap();

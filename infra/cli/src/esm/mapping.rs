@@ -122,7 +122,10 @@ impl Mapping {
 
     /// The last function error that no fault caused.
     pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Reads the stream until every shard is closed and answered, then waits for the last zombie.

@@ -527,9 +527,18 @@ async fn with_a_zombie(seed: u64) -> Vec<u64> {
         })
     });
     let faults = Faults::new(&[Fault::Zombie], 0, Duration::from_secs(60), Random::seeded(seed));
-    let settings = Settings { batch_size: 1, ..plain() };
-    let mapping =
-        Mapping::new(settings, stream(3), handler, Clock::simulated(START), Random::seeded(seed)).unwrap();
+    let settings = Settings {
+        batch_size: 1,
+        ..plain()
+    };
+    let mapping = Mapping::new(
+        settings,
+        stream(3),
+        handler,
+        Clock::simulated(START),
+        Random::seeded(seed),
+    )
+    .unwrap();
     let mapping = mapping.with_faults(faults);
     mapping.run().await;
     assert_eq!(mapping.counts().zombies, mapping.counts().timeouts);

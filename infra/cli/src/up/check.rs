@@ -67,11 +67,22 @@ pub fn check(steps: &[Step], events: &Path, quarantine: &Path) -> io::Result<Fin
     let mut expected: HashMap<&[u8], Expected<'_>> = HashMap::new();
     for (place, step) in steps.iter().enumerate() {
         if let Fate::Forwarded { date, line, session } = &step.fate {
-            expected.insert(line.as_bytes(), Expected { date, session, place, found: 0 });
+            expected.insert(
+                line.as_bytes(),
+                Expected {
+                    date,
+                    session,
+                    place,
+                    found: 0,
+                },
+            );
         }
     }
     findings.expected = expected.len();
-    for path in files(events)?.into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "ndjson")) {
+    for path in files(events)?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "ndjson"))
+    {
         findings.files += 1;
         check_file(&path, &mut expected, &mut findings)?;
     }
@@ -84,8 +95,15 @@ pub fn check(steps: &[Step], events: &Path, quarantine: &Path) -> io::Result<Fin
     Ok(findings)
 }
 
-fn check_file(path: &Path, expected: &mut HashMap<&[u8], Expected<'_>>, findings: &mut Findings) -> io::Result<()> {
-    let day = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+fn check_file(
+    path: &Path,
+    expected: &mut HashMap<&[u8], Expected<'_>>,
+    findings: &mut Findings,
+) -> io::Result<()> {
+    let day = path
+        .file_stem()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let bytes = fs::read(path)?;
     let mut latest: HashMap<&str, usize> = HashMap::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -109,7 +127,10 @@ fn check_file(path: &Path, expected: &mut HashMap<&[u8], Expected<'_>>, findings
         }
         let before = latest.insert(known.session, known.place);
         if before.is_some_and(|before| before > known.place) {
-            findings.add("out of order", format!("session {}: {}", known.session, short(line)));
+            findings.add(
+                "out of order",
+                format!("session {}: {}", known.session, short(line)),
+            );
         }
     }
     Ok(())
@@ -118,17 +139,28 @@ fn check_file(path: &Path, expected: &mut HashMap<&[u8], Expected<'_>>, findings
 /// Quarantine holds exactly the poison rows; a row may stand there more than once, as its batch may have come again.
 fn check_quarantine(steps: &[Step], quarantine: &Path, findings: &mut Findings) -> io::Result<()> {
     let poison = steps.iter().filter(|step| step.fate == Fate::Quarantined);
-    let poison: BTreeSet<(String, String)> =
-        poison.map(|step| (step.session().to_owned(), step.index().to_owned())).collect();
+    let poison: BTreeSet<(String, String)> = poison
+        .map(|step| (step.session().to_owned(), step.index().to_owned()))
+        .collect();
     let mut found = BTreeSet::new();
     for path in files(quarantine)? {
-        for line in fs::read(&path)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in fs::read(&path)?
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             let Ok(line) = serde_json::from_slice::<Value>(line) else {
                 findings.add("torn", format!("in quarantine: {}", short(line)));
                 continue;
             };
-            let Some(keys) = line.pointer("/record/dynamodb/Keys") else { continue };
-            let text = |pointer| keys.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let Some(keys) = line.pointer("/record/dynamodb/Keys") else {
+                continue;
+            };
+            let text = |pointer| {
+                keys.pointer(pointer)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
             found.insert((text("/SessionID/S"), text("/EventIndex/N")));
         }
     }
@@ -165,8 +197,16 @@ pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// The beginning of a line, safe to print.
 fn short(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
-    let begin: String = text.chars().take(120).map(|char| if char.is_control() { ' ' } else { char }).collect();
-    if begin.len() < text.len() { format!("{begin}…") } else { begin }
+    let begin: String = text
+        .chars()
+        .take(120)
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    if begin.len() < text.len() {
+        format!("{begin}…")
+    } else {
+        begin
+    }
 }
 
 #[cfg(test)]
@@ -184,7 +224,9 @@ mod tests {
         let (mut files, mut quarantine) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
         for step in &steps {
             match &step.fate {
-                Fate::Forwarded { date, line, .. } => files.entry(date.clone()).or_default().push(line.clone()),
+                Fate::Forwarded { date, line, .. } => {
+                    files.entry(date.clone()).or_default().push(line.clone())
+                }
                 Fate::Quarantined => quarantine.push(
                     json!({"kind": "x", "record": {"dynamodb": {"Keys": {
                         "SessionID": {"S": step.session()}, "EventIndex": {"N": step.index()}}}}})
@@ -220,7 +262,10 @@ mod tests {
     #[test]
     fn each_fault_is_found() {
         let day = "2026-11-21";
-        assert_eq!(kinds(|files, _| drop(files.get_mut(day).unwrap().remove(7))), ["lost"]);
+        assert_eq!(
+            kinds(|files, _| drop(files.get_mut(day).unwrap().remove(7))),
+            ["lost"]
+        );
         assert_eq!(
             kinds(|files, _| {
                 let line = files[day][3].clone();
@@ -228,9 +273,18 @@ mod tests {
             }),
             ["doubled"]
         );
-        assert_eq!(kinds(|files, _| files.get_mut(day).unwrap().reverse()), ["out of order"]);
-        assert_eq!(kinds(|files, _| files.get_mut(day).unwrap().push("{\"cut".to_owned())), ["torn"]);
-        assert_eq!(kinds(|files, _| files.get_mut(day).unwrap().push("{\"a\":1}".to_owned())), ["unexpected"]);
+        assert_eq!(
+            kinds(|files, _| files.get_mut(day).unwrap().reverse()),
+            ["out of order"]
+        );
+        assert_eq!(
+            kinds(|files, _| files.get_mut(day).unwrap().push("{\"cut".to_owned())),
+            ["torn"]
+        );
+        assert_eq!(
+            kinds(|files, _| files.get_mut(day).unwrap().push("{\"a\":1}".to_owned())),
+            ["unexpected"]
+        );
         assert_eq!(
             kinds(|files, _| {
                 let line = files.get_mut(day).unwrap().pop().unwrap();
@@ -241,13 +295,22 @@ mod tests {
         // One number written another way is not the same text.
         assert_eq!(
             kinds(|files, _| {
-                let line = files.get_mut(day).unwrap().iter_mut().find(|line| line.contains("0.0000001")).unwrap();
+                let line = files
+                    .get_mut(day)
+                    .unwrap()
+                    .iter_mut()
+                    .find(|line| line.contains("0.0000001"))
+                    .unwrap();
                 *line = line.replace("0.0000001", "1e-7");
             }),
             ["lost", "unexpected"]
         );
         assert_eq!(kinds(|_, quarantine| drop(quarantine.pop())), ["not quarantined"]);
-        let other = json!({"record": {"dynamodb": {"Keys": {"SessionID": {"S": "x"}, "EventIndex": {"N": "1"}}}}});
-        assert_eq!(kinds(|_, quarantine| quarantine.push(other.to_string())), ["wrongly quarantined"]);
+        let other =
+            json!({"record": {"dynamodb": {"Keys": {"SessionID": {"S": "x"}, "EventIndex": {"N": "1"}}}}});
+        assert_eq!(
+            kinds(|_, quarantine| quarantine.push(other.to_string())),
+            ["wrongly quarantined"]
+        );
     }
 }

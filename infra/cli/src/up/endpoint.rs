@@ -30,13 +30,19 @@ impl Endpoint {
         let database = database.map_err(|error| format!("cannot open the database: {error}"))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
-            .map_err(|error| format!("cannot listen on 127.0.0.1:{port}: {error}; choose another with --port"))?;
+            .map_err(|error| {
+                format!("cannot listen on 127.0.0.1:{port}: {error}; choose another with --port")
+            })?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, async {
             let _ = stopped.await;
         }));
-        Ok(Self { url: format!("http://{address}"), stop, server })
+        Ok(Self {
+            url: format!("http://{address}"),
+            stop,
+            server,
+        })
     }
 
     /// Where it listens.

@@ -27,7 +27,9 @@ pub async fn forwarder(directory: &Directory, clock: &Clock, random: &Random) ->
         uri(&directory.events()),
     );
     let config = Config::parse(&document, "tidewatch up", []).map_err(|faults| faults.to_string())?;
-    Forwarder::start(&config, clock.clone(), random.clone()).await.map_err(|error| error.to_string())
+    Forwarder::start(&config, clock.clone(), random.clone())
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// The function around a forwarder, as a mapping calls it.
@@ -35,16 +37,25 @@ pub fn handler(forwarder: Forwarder, clock: &Clock) -> Handler {
     let function = Arc::new(Function::new(forwarder, clock.clone()));
     Arc::new(move |payload, deadline| {
         let function = Arc::clone(&function);
-        async move { function.invoke(&payload, deadline).await.map_err(|error| error.to_string()) }.boxed()
+        async move {
+            function
+                .invoke(&payload, deadline)
+                .await
+                .map_err(|error| error.to_string())
+        }
+        .boxed()
     })
 }
 
 /// Puts what `--plant` asks of a sink around each sink.
 pub fn planted(forwarder: Forwarder, plant: Option<Plant>) -> Forwarder {
     match plant {
-        Some(Plant::Lose) => {
-            forwarder.map_sinks(|_, inner| Arc::new(Loses { inner, calls: AtomicUsize::new(0) }))
-        }
+        Some(Plant::Lose) => forwarder.map_sinks(|_, inner| {
+            Arc::new(Loses {
+                inner,
+                calls: AtomicUsize::new(0),
+            })
+        }),
         Some(Plant::Double | Plant::Reorder | Plant::Tear) | None => forwarder,
     }
 }
@@ -84,7 +95,10 @@ impl Sink for Shows {
             match &acked {
                 Acked::All => records.iter().for_each(|record| (self.show)(record.line)),
                 Acked::Some(places) => {
-                    places.iter().filter_map(|place| records.get(*place)).for_each(|record| (self.show)(record.line));
+                    places
+                        .iter()
+                        .filter_map(|place| records.get(*place))
+                        .for_each(|record| (self.show)(record.line));
                 }
             }
             Ok(acked)

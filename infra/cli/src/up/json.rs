@@ -32,7 +32,13 @@ impl Json {
             Self::Text(text) => quoted(text),
             Self::List(list) => format!("[{}]", joined(list.iter().map(Self::text))),
             Self::Map(map) => {
-                format!("{{{}}}", joined(map.iter().map(|(key, value)| format!("{}:{}", quoted(key), value.text()))))
+                format!(
+                    "{{{}}}",
+                    joined(
+                        map.iter()
+                            .map(|(key, value)| format!("{}:{}", quoted(key), value.text()))
+                    )
+                )
             }
         }
     }
@@ -84,7 +90,9 @@ impl From<Value> for Json {
             Value::Number(number) => Self::Number(number.to_string()),
             Value::String(text) => Self::Text(text),
             Value::Array(list) => Self::List(list.into_iter().map(Self::from).collect()),
-            Value::Object(map) => Self::Map(map.into_iter().map(|(key, value)| (key, value.into())).collect()),
+            Value::Object(map) => {
+                Self::Map(map.into_iter().map(|(key, value)| (key, value.into())).collect())
+            }
         }
     }
 }
@@ -107,7 +115,10 @@ mod tests {
     fn both_forms_of_a_value() {
         let mut value = Json::from(json!({"b": [1, "x\n\"é", null, false, {}], "a": -0.5}));
         value.set("n", Json::Number("1000000000000000000000".to_owned()));
-        assert_eq!(value.text(), r#"{"a":-0.5,"b":[1,"x\n\"é",null,false,{}],"n":1000000000000000000000}"#);
+        assert_eq!(
+            value.text(),
+            r#"{"a":-0.5,"b":[1,"x\n\"é",null,false,{}],"n":1000000000000000000000}"#
+        );
         assert_eq!(
             value.dynamo(),
             json!({"M": {"a": {"N": "-0.5"}, "n": {"N": "1000000000000000000000"},

@@ -42,7 +42,13 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), String> {
     let start = OffsetDateTime::from(clock.now()).unix_timestamp();
-    let begun = directory.run(&Run { seed: args.seed, events: None, start, portion: 0, written: 0 })?;
+    let begun = directory.run(&Run {
+        seed: args.seed,
+        events: None,
+        start,
+        portion: 0,
+        written: 0,
+    })?;
     let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(PORT)).await?;
     let sdk = endpoint.clients().await;
     let client = aws_sdk_dynamodb::Client::new(&sdk);
@@ -54,15 +60,24 @@ pub async fn run(
     let forwarder = handler::shown(handler::forwarder(directory, clock, &random).await?, show);
     let handler = handler::handler(forwarder, clock);
     let saver = Arc::clone(directory);
-    let mapping = Mapping::new(args.settings(directory), Arc::clone(&stream), handler, clock.clone(), random)
-        .map_err(|error| error.to_string())?
-        .with_counts(saved.counts)
-        .with_progress(move |stream, counts| {
-            let progress = Progress { checkpoints: stream.checkpoints(), counts: counts.clone() };
-            if let Err(message) = saver.save_progress(&progress) {
-                anstream::eprintln!("{WRONG}{message}{WRONG:#}");
-            }
-        });
+    let mapping = Mapping::new(
+        args.settings(directory),
+        Arc::clone(&stream),
+        handler,
+        clock.clone(),
+        random,
+    )
+    .map_err(|error| error.to_string())?
+    .with_counts(saved.counts)
+    .with_progress(move |stream, counts| {
+        let progress = Progress {
+            checkpoints: stream.checkpoints(),
+            counts: counts.clone(),
+        };
+        if let Err(message) = saver.save_progress(&progress) {
+            anstream::eprintln!("{WRONG}{message}{WRONG:#}");
+        }
+    });
 
     greet(endpoint.url(), &stream_arn, directory, args.data_dir.is_some());
     let never = AtomicBool::new(false);
@@ -102,7 +117,12 @@ async fn write(
         // Begun anew after a restart: the same rows, whose puts then change nothing.
         let start = OffsetDateTime::from_unix_timestamp(run.start).map_err(|error| error.to_string())?;
         let spacing = time::Duration::SECOND / i32::try_from(args.rate).unwrap_or(i32::MAX);
-        let portion = steps(run.seed.wrapping_add(run.portion.wrapping_mul(0x9e37_79b9)), start, spacing, PORTION);
+        let portion = steps(
+            run.seed.wrapping_add(run.portion.wrapping_mul(0x9e37_79b9)),
+            start,
+            spacing,
+            PORTION,
+        );
         for step in portion.iter().skip(run.written) {
             writer::write(client, step).await?;
             run.written += 1;
@@ -110,7 +130,12 @@ async fn write(
             clock.sleep(pause).await;
         }
         let start = OffsetDateTime::from(clock.now()).unix_timestamp();
-        run = Run { start, portion: run.portion + 1, written: 0, ..run };
+        run = Run {
+            start,
+            portion: run.portion + 1,
+            written: 0,
+            ..run
+        };
         directory.save_run(&run)?;
     }
 }
@@ -123,7 +148,9 @@ fn greet(url: &str, stream_arn: &str, directory: &Directory, kept: bool) {
         r#""FieldsMap":{"M":{"event":{"S":"user.login"},"code":{"S":"T1000I"},"uid":{"S":"my-uid-1"},"#,
         r#""time":{"S":"2026-11-20T10:15:32Z"},"user":{"S":"me"},"ei":{"N":"0"}}}}"#,
     );
-    anstream::println!("DynamoDB at {url}, table {table}; events in {root}/events, poison in {root}/quarantine");
+    anstream::println!(
+        "DynamoDB at {url}, table {table}; events in {root}/events, poison in {root}/quarantine"
+    );
     if !kept {
         anstream::println!("{FAINT}the directory is removed at the end; --data-dir keeps one{FAINT:#}");
     }
@@ -167,8 +194,13 @@ fn show(line: &[u8]) {
 
 /// Text of an event without what would steer the terminal.
 fn printable(text: &str) -> String {
-    let steers = |char: char| char.is_control() || matches!(char, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|char| if steers(char) { '\u{fffd}' } else { char }).collect()
+    let steers = |char: char| {
+        char.is_control()
+            || matches!(char, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|char| if steers(char) { '\u{fffd}' } else { char })
+        .collect()
 }
 
 #[cfg(test)]
@@ -177,6 +209,9 @@ mod tests {
 
     #[test]
     fn nothing_in_an_event_steers_the_terminal() {
-        assert_eq!(printable("é 😀\u{1b}[31m\u{202e}x\n"), "é 😀\u{fffd}[31m\u{fffd}x\u{fffd}");
+        assert_eq!(
+            printable("é 😀\u{1b}[31m\u{202e}x\n"),
+            "é 😀\u{fffd}[31m\u{fffd}x\u{fffd}"
+        );
     }
 }

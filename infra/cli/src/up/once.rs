@@ -48,7 +48,12 @@ struct Summary {
 ///
 /// # Errors
 /// A message if the run could not be made; what the check finds is no error but [`Exit::Found`].
-pub async fn run(global: &Global, args: &UpArgs, directory: &Arc<Directory>, clock: &Clock) -> Result<Exit, String> {
+pub async fn run(
+    global: &Global,
+    args: &UpArgs,
+    directory: &Arc<Directory>,
+    clock: &Clock,
+) -> Result<Exit, String> {
     let began = clock.instant();
     let today = OffsetDateTime::from(clock.now()).replace_time(Time::MIDNIGHT);
     let new = Run {
@@ -64,7 +69,8 @@ pub async fn run(global: &Global, args: &UpArgs, directory: &Arc<Directory>, clo
     let traffic = Arc::new(steps(args.seed, start, spacing, args.events));
     let mapping = forward(global, args, directory, clock, &begun, &traffic).await?;
     if let Some(plant) = args.plant {
-        spoil(plant, &traffic, &directory.events()).map_err(|error| format!("cannot plant a fault: {error}"))?;
+        spoil(plant, &traffic, &directory.events())
+            .map_err(|error| format!("cannot plant a fault: {error}"))?;
     }
     let mut found = check(&traffic, &directory.events(), &directory.quarantine())
         .map_err(|error| format!("cannot check the output: {error}"))?;
@@ -73,11 +79,22 @@ pub async fn run(global: &Global, args: &UpArgs, directory: &Arc<Directory>, clo
     }
     let given_up = mapping.exhausted + mapping.too_old;
     if given_up > 0 {
-        found.add("given up", format!("{given_up} records, see {}", directory.on_failure().display()));
+        found.add(
+            "given up",
+            format!("{given_up} records, see {}", directory.on_failure().display()),
+        );
     }
     let seconds = (clock.instant() - began).as_secs_f64();
     let ok = found.wrong.is_empty();
-    let summary = Summary { ok, seed: args.seed, events: args.events, seconds, found, mapping, given_up };
+    let summary = Summary {
+        ok,
+        seed: args.seed,
+        events: args.events,
+        seconds,
+        found,
+        mapping,
+        given_up,
+    };
     if global.json {
         anstream::println!("{}", serde_json::to_string_pretty(&summary).unwrap_or_default());
     } else {
@@ -108,16 +125,25 @@ async fn forward(
     let settings = args.settings(directory);
     let (unsaved, saver) = (Arc::new(Mutex::new(None)), Arc::clone(directory));
     let failed = Arc::clone(&unsaved);
-    let mapping = Mapping::new(settings, Arc::clone(&stream), handler, clock.clone(), random.clone())
-        .map_err(|error| error.to_string())?
-        .with_faults(Faults::new(&Fault::ALL, FAULTS, STALL, random))
-        .with_counts(saved.counts)
-        .with_progress(move |stream, counts| {
-            let progress = Progress { checkpoints: stream.checkpoints(), counts: counts.clone() };
-            if let Err(message) = saver.save_progress(&progress) {
-                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
-            }
-        });
+    let mapping = Mapping::new(
+        settings,
+        Arc::clone(&stream),
+        handler,
+        clock.clone(),
+        random.clone(),
+    )
+    .map_err(|error| error.to_string())?
+    .with_faults(Faults::new(&Fault::ALL, FAULTS, STALL, random))
+    .with_counts(saved.counts)
+    .with_progress(move |stream, counts| {
+        let progress = Progress {
+            checkpoints: stream.checkpoints(),
+            counts: counts.clone(),
+        };
+        if let Err(message) = saver.save_progress(&progress) {
+            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+        }
+    });
 
     let (written, done) = (AtomicUsize::new(begun.written), AtomicBool::new(false));
     let bar = bar(args.events, global);
@@ -125,7 +151,10 @@ async fn forward(
         let progress = |rows| {
             bar.set_position(rows as u64);
             if written.fetch_max(rows, Ordering::Relaxed) / SAVE_EACH < rows / SAVE_EACH {
-                let _ = directory.save_run(&Run { written: rows, ..begun.clone() });
+                let _ = directory.save_run(&Run {
+                    written: rows,
+                    ..begun.clone()
+                });
             }
         };
         writer::write_all(&client, traffic, begun.written, progress).await?;
@@ -145,7 +174,13 @@ async fn forward(
         Ok(())
     };
     let work = async { tokio::try_join!(write, read, forward).map(|_| ()) };
-    let moved = || (written.load(Ordering::Relaxed), stream.waiting(), mapping.counts().successes);
+    let moved = || {
+        (
+            written.load(Ordering::Relaxed),
+            stream.waiting(),
+            mapping.counts().successes,
+        )
+    };
     let ended = tokio::select! {
         ended = work => ended,
         () = stuck(clock, moved) => Err(format!(
@@ -180,7 +215,11 @@ async fn stuck<T: PartialEq>(clock: &Clock, moved: impl Fn() -> T) {
 
 fn bar(events: usize, global: &Global) -> ProgressBar {
     let shown = std::io::stderr().is_terminal() && !global.json;
-    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if shown {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {per_sec}, {eta} {msg}");
     let bar = ProgressBar::with_draw_target(Some(events as u64), target);
     match style {
@@ -206,14 +245,26 @@ fn print(summary: &Summary) {
         found.files,
         found.quarantined
     );
-    let faults: Vec<String> =
-        Fault::ALL.iter().map(|fault| format!("{} {}", fault.name(), mapping.of(*fault))).collect();
+    let faults: Vec<String> = Fault::ALL
+        .iter()
+        .map(|fault| format!("{} {}", fault.name(), mapping.of(*fault)))
+        .collect();
     anstream::println!("faults injected: {}", faults.join(", "));
     for (kind, wrong) in &found.wrong {
-        anstream::println!("{}{}: {}{:#}", super::live::WRONG, kind, wrong.count, super::live::WRONG);
+        anstream::println!(
+            "{}{}: {}{:#}",
+            super::live::WRONG,
+            kind,
+            wrong.count,
+            super::live::WRONG
+        );
         wrong.first.iter().for_each(|what| anstream::println!("  {what}"));
     }
     if found.wrong.is_empty() {
-        anstream::println!("{}nothing lost, doubled, torn or out of order{:#}", super::live::RIGHT, super::live::RIGHT);
+        anstream::println!(
+            "{}nothing lost, doubled, torn or out of order{:#}",
+            super::live::RIGHT,
+            super::live::RIGHT
+        );
     }
 }

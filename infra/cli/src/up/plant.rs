@@ -27,14 +27,19 @@ pub enum Plant {
 /// # Errors
 /// Those of the file system, and `NotFound` if there is nothing to spoil.
 pub fn spoil(plant: Plant, steps: &[Step], events: &Path) -> io::Result<()> {
-    for path in files(events)?.into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "ndjson")) {
+    for path in files(events)?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "ndjson"))
+    {
         let text = fs::read_to_string(&path)?;
         let mut lines: Vec<&str> = text.lines().collect();
         let spoilt = match plant {
             Plant::Lose => return Ok(()),
             Plant::Double => lines.get(lines.len() / 2).copied().map(|line| lines.push(line)),
             Plant::Reorder => two_of_a_session(steps, &lines).map(|(one, other)| lines.swap(one, other)),
-            Plant::Tear => lines.last_mut().map(|line| *line = line.get(..line.len() / 2).unwrap_or_default()),
+            Plant::Tear => lines
+                .last_mut()
+                .map(|line| *line = line.get(..line.len() / 2).unwrap_or_default()),
         };
         if spoilt.is_some() {
             return fs::write(&path, lines.join("\n") + "\n");
@@ -50,7 +55,11 @@ fn two_of_a_session(steps: &[Step], lines: &[&str]) -> Option<(usize, usize)> {
         Fate::Quarantined | Fate::Nothing => None,
     };
     steps.iter().enumerate().take(100).find_map(|(place, step)| {
-        let next = steps.iter().skip(place + 1).take(100).find(|next| next.session() == step.session())?;
+        let next = steps
+            .iter()
+            .skip(place + 1)
+            .take(100)
+            .find(|next| next.session() == step.session())?;
         Some((line(step)?, line(next)?))
     })
 }

@@ -10,8 +10,10 @@ use tidewatch::clock::Clock;
 use super::route::Router;
 use super::wire;
 
-/// Wait after an empty answer.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Wait after an answer that was not full: Lambda polls a shard four times a second.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Most records in an answer.
+const FULL: usize = 1000;
 
 /// Reads the stream from its beginning. Ends when a read that began after `written` was set finds nothing more.
 ///
@@ -25,9 +27,16 @@ pub async fn read(
     clock: &Clock,
 ) -> Result<(), String> {
     let described = client.describe_stream().stream_arn(stream_arn).send().await;
-    let described = described.map_err(|error| format!("cannot describe the stream: {}", error.into_service_error()))?;
-    let shards = described.stream_description().map(|stream| stream.shards()).unwrap_or_default();
-    let shard = shards.first().and_then(|shard| shard.shard_id()).ok_or("the stream has no shard")?;
+    let described =
+        described.map_err(|error| format!("cannot describe the stream: {}", error.into_service_error()))?;
+    let shards = described
+        .stream_description()
+        .map(|stream| stream.shards())
+        .unwrap_or_default();
+    let shard = shards
+        .first()
+        .and_then(|shard| shard.shard_id())
+        .ok_or("the stream has no shard")?;
     let start = client
         .get_shard_iterator()
         .stream_arn(stream_arn)
@@ -42,12 +51,14 @@ pub async fn read(
         let got = client.get_records().shard_iterator(iterator).send().await;
         let got = got.map_err(|error| format!("cannot read the stream: {}", error.into_service_error()))?;
         for record in got.records() {
-            router.route(&wire::record(record, stream_arn)).map_err(|error| error.to_string())?;
+            router
+                .route(&wire::record(record, stream_arn))
+                .map_err(|error| error.to_string())?;
         }
-        if got.records().is_empty() {
-            if last {
-                return Ok(());
-            }
+        if got.records().is_empty() && last {
+            return Ok(());
+        }
+        if got.records().len() < FULL && !last {
             clock.sleep(PAUSE).await;
         }
         next = got.next_shard_iterator;

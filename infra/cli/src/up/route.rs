@@ -40,7 +40,11 @@ impl Router {
     pub fn new(stream: Arc<Stream>, split_after: usize) -> Self {
         stream.open(STAYS, None);
         stream.open(SPLITS, None);
-        Self { stream, split_after, routed: 0 }
+        Self {
+            stream,
+            split_after,
+            routed: 0,
+        }
     }
 
     /// Puts a record into its shard.
@@ -53,7 +57,10 @@ impl Router {
             self.stream.open(UPPER, Some(SPLITS));
             self.stream.close(SPLITS);
         }
-        let key = record.pointer("/dynamodb/Keys/SessionID/S").and_then(Value::as_str).unwrap_or_default();
+        let key = record
+            .pointer("/dynamodb/Keys/SessionID/S")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let hash = fnv(key);
         let shard = match (hash % 2, self.routed < self.split_after, hash / 2 % 2) {
             (0, ..) => STAYS,

@@ -59,12 +59,20 @@ impl Directory {
         fs::create_dir_all(&root).map_err(say)?;
         let root = root.canonicalize().map_err(say)?;
         let say = |error: io::Error| format!("{}: {error}", root.display());
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join(".lock"));
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(root.join(".lock"));
         let lock = lock.map_err(say)?;
         if lock.try_lock().is_err() {
             return Err(format!("{}: another process uses this directory", root.display()));
         }
-        Ok(Self { root, temporary, _lock: lock })
+        Ok(Self {
+            root,
+            temporary,
+            _lock: lock,
+        })
     }
 
     /// The directory itself.
@@ -102,7 +110,9 @@ impl Directory {
             return Ok(new.clone());
         };
         if (begun.seed, begun.events) != (new.seed, new.events) {
-            let what = begun.events.map_or(String::new(), |events| format!(" --once --events {events}"));
+            let what = begun
+                .events
+                .map_or(String::new(), |events| format!(" --once --events {events}"));
             return Err(format!(
                 "{}: begun by `tidewatch up{what} --seed {}`; use the same arguments or another directory",
                 self.root.display(),
@@ -146,9 +156,9 @@ impl Directory {
     fn load<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, String> {
         let path = self.root.join(name);
         match fs::read(&path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{}: {error}", path.display()))
-            }
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| format!("{}: {error}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("{}: {error}", path.display())),
         }
@@ -176,11 +186,37 @@ mod tests {
         let at = tempfile::tempdir().unwrap();
         let random = Random::seeded(1);
         let directory = Directory::open(Some(at.path()), &random).unwrap();
-        assert!(Directory::open(Some(at.path()), &random).unwrap_err().contains("another process"));
-        let run = Run { seed: 1, events: Some(600), start: 5, portion: 0, written: 0 };
+        assert!(
+            Directory::open(Some(at.path()), &random)
+                .unwrap_err()
+                .contains("another process")
+        );
+        let run = Run {
+            seed: 1,
+            events: Some(600),
+            start: 5,
+            portion: 0,
+            written: 0,
+        };
         assert_eq!(directory.run(&run).unwrap(), run);
-        directory.save_run(&Run { written: 7, ..run.clone() }).unwrap();
-        assert_eq!(directory.run(&Run { start: 99, ..run.clone() }).unwrap(), Run { written: 7, ..run.clone() });
+        directory
+            .save_run(&Run {
+                written: 7,
+                ..run.clone()
+            })
+            .unwrap();
+        assert_eq!(
+            directory
+                .run(&Run {
+                    start: 99,
+                    ..run.clone()
+                })
+                .unwrap(),
+            Run {
+                written: 7,
+                ..run.clone()
+            }
+        );
         let message = directory.run(&Run { seed: 2, ..run }).unwrap_err();
         assert!(message.contains("--once --events 600 --seed 1"), "{message}");
     }

@@ -19,9 +19,19 @@ pub async fn create(client: &Client) -> Result<String, String> {
     }
     let say = |error: aws_sdk_dynamodb::error::BuildError| error.to_string();
     let attribute = |name: &str, kind| {
-        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().map_err(say)
+        AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(kind)
+            .build()
+            .map_err(say)
     };
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(say);
+    let key = |name: &str, kind| {
+        KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(kind)
+            .build()
+            .map_err(say)
+    };
     let index = GlobalSecondaryIndex::builder()
         .index_name("timesearchV2")
         .key_schema(key("CreatedAtDate", KeyType::Hash)?)
@@ -49,15 +59,23 @@ pub async fn create(client: &Client) -> Result<String, String> {
         .send()
         .await
         .map_err(|error| format!("cannot create {AUDIT_TABLE}: {}", error.into_service_error()))?;
-    let expiry =
-        TimeToLiveSpecification::builder().enabled(true).attribute_name("Expires").build().map_err(say)?;
+    let expiry = TimeToLiveSpecification::builder()
+        .enabled(true)
+        .attribute_name("Expires")
+        .build()
+        .map_err(say)?;
     client
         .update_time_to_live()
         .table_name(AUDIT_TABLE)
         .time_to_live_specification(expiry)
         .send()
         .await
-        .map_err(|error| format!("cannot set the expiry of {AUDIT_TABLE}: {}", error.into_service_error()))?;
+        .map_err(|error| {
+            format!(
+                "cannot set the expiry of {AUDIT_TABLE}: {}",
+                error.into_service_error()
+            )
+        })?;
     stream(client).await
 }
 
@@ -65,5 +83,6 @@ async fn stream(client: &Client) -> Result<String, String> {
     let described = client.describe_table().table_name(AUDIT_TABLE).send().await;
     let described = described.map_err(|error| error.into_service_error().to_string())?;
     let arn = described.table().and_then(|table| table.latest_stream_arn());
-    arn.map(str::to_owned).ok_or_else(|| format!("{AUDIT_TABLE} has no stream"))
+    arn.map(str::to_owned)
+        .ok_or_else(|| format!("{AUDIT_TABLE} has no stream"))
 }

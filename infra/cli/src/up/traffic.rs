@@ -56,12 +56,20 @@ pub enum Fate {
 impl Step {
     /// Its partition key.
     pub fn session(&self) -> &str {
-        self.item.get("SessionID").and_then(|id| id.get("S")).and_then(Value::as_str).unwrap_or_default()
+        self.item
+            .get("SessionID")
+            .and_then(|id| id.get("S"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// Its sort key.
     pub fn index(&self) -> &str {
-        self.item.get("EventIndex").and_then(|index| index.get("N")).and_then(Value::as_str).unwrap_or_default()
+        self.item
+            .get("EventIndex")
+            .and_then(|index| index.get("N"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 }
 
@@ -102,7 +110,11 @@ impl Generator {
             self.specials += 1;
             return self.special();
         }
-        if self.random.below(5) == 0 { self.single() } else { self.in_session() }
+        if self.random.below(5) == 0 {
+            self.single()
+        } else {
+            self.in_session()
+        }
     }
 
     fn in_session(&mut self) -> Step {
@@ -120,7 +132,11 @@ impl Generator {
         let Some(session) = self.sessions.get_mut(place) else {
             return (uuid(&self.random), 0, single(&self.random, &time));
         };
-        let (id, index, event) = (session.id.clone(), session.next, session.event(&self.random, &time));
+        let (id, index, event) = (
+            session.id.clone(),
+            session.next,
+            session.event(&self.random, &time),
+        );
         session.next += 1;
         session.left -= 1;
         if session.left == 0 {
@@ -162,7 +178,11 @@ impl Generator {
         old.insert("Fields".to_owned(), json!({"S": event.text()}));
         let mut new = old.clone();
         new.extend(whole);
-        self.after(Step { item: new, old: Some(old.clone()), fate: Fate::Nothing });
+        self.after(Step {
+            item: new,
+            old: Some(old.clone()),
+            fate: Fate::Nothing,
+        });
         forwarded(old, &event)
     }
 
@@ -171,7 +191,11 @@ impl Generator {
         let (id, index, event) = self.session_event();
         let mut item = row(&id, index, &event, self.now());
         spoil(&mut item);
-        Step { item, old: None, fate: Fate::Quarantined }
+        Step {
+            item,
+            old: None,
+            fate: Fate::Quarantined,
+        }
     }
 
     /// An event that its emitter sends again: stored under another random key, to come out once.
@@ -179,7 +203,11 @@ impl Generator {
         let mut event = single(&self.random, &self.time());
         event.set("uid", uuid(&self.random).as_str());
         let again = row(&uuid(&self.random), 0, &event, self.now());
-        self.after(Step { item: again, old: None, fate: Fate::Nothing });
+        self.after(Step {
+            item: again,
+            old: None,
+            fate: Fate::Nothing,
+        });
         forwarded(row(&uuid(&self.random), 0, &event, self.now()), &event)
     }
 
@@ -190,14 +218,25 @@ impl Generator {
                 ("SessionID".to_owned(), json!({"S": key})),
                 ("EventIndex".to_owned(), json!({"N": "0"})),
                 ("ChunkStatus".to_owned(), json!({"S": status})),
-                ("CreatedAt".to_owned(), json!({"N": now.unix_timestamp().to_string()})),
+                (
+                    "CreatedAt".to_owned(),
+                    json!({"N": now.unix_timestamp().to_string()}),
+                ),
                 ("CreatedAtDate".to_owned(), json!({"S": now.date().to_string()})),
             ])
         };
         let (key, now) = (format!("CHUNK#{}", uuid(&self.random)), self.now());
         let old = item("OPEN", &key, now);
-        self.after(Step { item: item("CLOSED", &key, now), old: Some(old.clone()), fate: Fate::Nothing });
-        Step { item: old, old: None, fate: Fate::Nothing }
+        self.after(Step {
+            item: item("CLOSED", &key, now),
+            old: Some(old.clone()),
+            fate: Fate::Nothing,
+        });
+        Step {
+            item: old,
+            old: None,
+            fate: Fate::Nothing,
+        }
     }
 
     /// An event that is later overwritten by another one: two lines.
@@ -207,7 +246,10 @@ impl Generator {
         let mut other = event.clone();
         other.set("message", "written over the first one");
         let new = row(&id, index, &other, self.now());
-        let next = Step { old: Some(old.clone()), ..forwarded(new, &other) };
+        let next = Step {
+            old: Some(old.clone()),
+            ..forwarded(new, &other)
+        };
         self.after(next);
         forwarded(old, &event)
     }
@@ -219,7 +261,11 @@ impl Generator {
         let mut new = old.clone();
         let expires = (self.now() + Duration::days(3650)).unix_timestamp();
         new.insert("Expires".to_owned(), json!({"N": expires.to_string()}));
-        self.after(Step { item: new, old: Some(old.clone()), fate: Fate::Nothing });
+        self.after(Step {
+            item: new,
+            old: Some(old.clone()),
+            fate: Fate::Nothing,
+        });
         forwarded(old, &event)
     }
 
@@ -247,8 +293,14 @@ fn row(session: &str, index: u64, event: &Json, now: OffsetDateTime) -> Item {
         ("SessionID".to_owned(), json!({"S": session})),
         ("EventIndex".to_owned(), json!({"N": index.to_string()})),
         ("EventType".to_owned(), json!({"S": kind})),
-        ("CreatedAt".to_owned(), json!({"N": created.unix_timestamp().to_string()})),
-        ("CreatedAtDate".to_owned(), json!({"S": created.date().to_string()})),
+        (
+            "CreatedAt".to_owned(),
+            json!({"N": created.unix_timestamp().to_string()}),
+        ),
+        (
+            "CreatedAtDate".to_owned(),
+            json!({"S": created.date().to_string()}),
+        ),
         ("Expires".to_owned(), json!({"N": expires.to_string()})),
         ("EventNamespace".to_owned(), json!({"S": "default"})),
         ("FieldsMap".to_owned(), event.dynamo()),
@@ -257,8 +309,16 @@ fn row(session: &str, index: u64, event: &Json, now: OffsetDateTime) -> Item {
 
 fn forwarded(item: Item, event: &Json) -> Step {
     let time = event.get("time").and_then(Json::as_text).unwrap_or_default();
-    let fate = Fate::Forwarded { date: time.chars().take(10).collect(), line: event.text(), session: String::new() };
-    let mut step = Step { item, old: None, fate };
+    let fate = Fate::Forwarded {
+        date: time.chars().take(10).collect(),
+        line: event.text(),
+        session: String::new(),
+    };
+    let mut step = Step {
+        item,
+        old: None,
+        fate,
+    };
     let id = step.session().to_owned();
     if let Fate::Forwarded { session, .. } = &mut step.fate {
         *session = id;
@@ -281,7 +341,10 @@ mod tests {
     #[test]
     fn the_same_seed_makes_the_same_traffic() {
         let lines = |seed| -> Vec<Item> {
-            steps(seed, datetime!(2026-11-20 23:00 UTC), Duration::SECOND, 300).into_iter().map(|s| s.item).collect()
+            steps(seed, datetime!(2026-11-20 23:00 UTC), Duration::SECOND, 300)
+                .into_iter()
+                .map(|s| s.item)
+                .collect()
         };
         assert_eq!(lines(1), lines(1));
         assert_ne!(lines(1), lines(2));
@@ -310,13 +373,34 @@ mod tests {
         assert!(count(&|step| step.old.is_some() && step.fate != Fate::Nothing) >= 2);
         assert!(count(&|step| step.old.is_none() && step.fate == Fate::Nothing) >= 4);
         assert!(count(&|step| step.session().len() == 64) >= 10);
-        let sizes: Vec<usize> = steps.iter().map(|step| json!(step.item).to_string().len()).collect();
-        assert!(sizes.iter().any(|size| (380_000..409_600).contains(size)), "{:?}", sizes.iter().max());
-        let types: BTreeSet<&str> = steps.iter().filter_map(|step| step.item.get("EventType")?["S"].as_str()).collect();
-        for kind in ["user.login", "session.start", "session.end", "exec", "db.session.query", "sftp", "cert.create"] {
+        let sizes: Vec<usize> = steps
+            .iter()
+            .map(|step| json!(step.item).to_string().len())
+            .collect();
+        assert!(
+            sizes.iter().any(|size| (380_000..409_600).contains(size)),
+            "{:?}",
+            sizes.iter().max()
+        );
+        let types: BTreeSet<&str> = steps
+            .iter()
+            .filter_map(|step| step.item.get("EventType")?["S"].as_str())
+            .collect();
+        for kind in [
+            "user.login",
+            "session.start",
+            "session.end",
+            "exec",
+            "db.session.query",
+            "sftp",
+            "cert.create",
+        ] {
             assert!(types.contains(kind), "{kind}");
         }
-        let days: BTreeSet<&str> = steps.iter().filter_map(|step| step.item["CreatedAtDate"]["S"].as_str()).collect();
+        let days: BTreeSet<&str> = steps
+            .iter()
+            .filter_map(|step| step.item["CreatedAtDate"]["S"].as_str())
+            .collect();
         assert_eq!(days.len(), 1);
     }
 }

@@ -11,7 +11,9 @@ use super::traffic::{Item, Step};
 
 /// A row for the SDK. Binary values do not occur in audit rows and become NULL.
 pub fn attributes(item: &Item) -> HashMap<String, AttributeValue> {
-    item.iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
+    item.iter()
+        .map(|(name, value)| (name.clone(), attribute(value)))
+        .collect()
 }
 
 fn attribute(value: &Value) -> AttributeValue {
@@ -21,9 +23,11 @@ fn attribute(value: &Value) -> AttributeValue {
         Some(("N", Value::String(digits))) => AttributeValue::N(digits.clone()),
         Some(("BOOL", Value::Bool(truth))) => AttributeValue::Bool(*truth),
         Some(("L", Value::Array(list))) => AttributeValue::L(list.iter().map(attribute).collect()),
-        Some(("M", Value::Object(map))) => {
-            AttributeValue::M(map.iter().map(|(name, value)| (name.clone(), attribute(value))).collect())
-        }
+        Some(("M", Value::Object(map))) => AttributeValue::M(
+            map.iter()
+                .map(|(name, value)| (name.clone(), attribute(value)))
+                .collect(),
+        ),
         _ => AttributeValue::Null(true),
     }
 }
@@ -38,14 +42,21 @@ pub fn record(record: &Record, stream_arn: &str) -> Value {
         if let Some(at) = stored.approximate_creation_date_time() {
             change.insert("ApproximateCreationDateTime".to_owned(), at.as_secs_f64().into());
         }
-        for (name, image) in [("Keys", stored.keys()), ("NewImage", stored.new_image()), ("OldImage", stored.old_image())] {
+        for (name, image) in [
+            ("Keys", stored.keys()),
+            ("NewImage", stored.new_image()),
+            ("OldImage", stored.old_image()),
+        ] {
             if let Some(image) = image {
                 change.insert(name.to_owned(), object(image));
             }
         }
         change.insert("SequenceNumber".to_owned(), stored.sequence_number().into());
         change.insert("SizeBytes".to_owned(), stored.size_bytes().into());
-        change.insert("StreamViewType".to_owned(), stored.stream_view_type().map(|view| view.as_str()).into());
+        change.insert(
+            "StreamViewType".to_owned(),
+            stored.stream_view_type().map(|view| view.as_str()).into(),
+        );
     }
     let mut whole = json!({
         "eventID": record.event_id(),
@@ -94,7 +105,12 @@ pub fn record_of(step: &Step, sequence: u128, created: u64, stream_arn: &str) ->
 }
 
 fn object(image: &HashMap<String, Streamed>) -> Value {
-    Value::Object(image.iter().map(|(name, value)| (name.clone(), typed(value))).collect())
+    Value::Object(
+        image
+            .iter()
+            .map(|(name, value)| (name.clone(), typed(value)))
+            .collect(),
+    )
 }
 
 fn typed(value: &Streamed) -> Value {
@@ -118,9 +134,15 @@ fn base64(bytes: &Blob) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.as_ref().chunks(3) {
-        let group = chunk.iter().fold(0, |group, byte| group << 8 | usize::from(*byte)) << (8 * (3 - chunk.len()));
+        let group = chunk
+            .iter()
+            .fold(0, |group, byte| group << 8 | usize::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..4 {
-            let digit = DIGITS.get(group >> (18 - 6 * place) & 63).copied().map_or('=', char::from);
+            let digit = DIGITS
+                .get(group >> (18 - 6 * place) & 63)
+                .copied()
+                .map_or('=', char::from);
             text.push(if place <= chunk.len() { digit } else { '=' });
         }
     }
@@ -134,16 +156,24 @@ mod tests {
     #[test]
     fn base64_is_padded() {
         let text = |bytes: &[u8]| base64(&Blob::new(bytes));
-        assert_eq!((text(b""), text(b"f"), text(b"fo"), text(b"foo")), (String::new(), "Zg==".into(), "Zm8=".into(), "Zm9v".into()));
+        assert_eq!(
+            (text(b""), text(b"f"), text(b"fo"), text(b"foo")),
+            (String::new(), "Zg==".into(), "Zm8=".into(), "Zm9v".into())
+        );
         assert_eq!(text(&[0xff, 0xfe, 0xfd, 0]), "//79AA==");
     }
 
     #[test]
     fn a_row_is_the_same_after_the_sdk() {
-        let typed = json!({"M": {"a": {"L": [{"N": "1e3"}, {"S": ""}, {"NULL": true}, {"BOOL": false}, {"M": {}}]}}});
+        let typed =
+            json!({"M": {"a": {"L": [{"N": "1e3"}, {"S": ""}, {"NULL": true}, {"BOOL": false}, {"M": {}}]}}});
         let item = Item::from([("x".to_owned(), typed.clone())]);
-        let AttributeValue::M(map) = &attributes(&item)["x"] else { panic!() };
-        let AttributeValue::L(list) = &map["a"] else { panic!() };
+        let AttributeValue::M(map) = &attributes(&item)["x"] else {
+            panic!()
+        };
+        let AttributeValue::L(list) = &map["a"] else {
+            panic!()
+        };
         assert_eq!((list.len(), list[0].as_n().unwrap().as_str()), (5, "1e3"));
     }
 }

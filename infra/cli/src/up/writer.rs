@@ -22,11 +22,23 @@ pub async fn write(client: &Client, step: &Step) -> Result<(), String> {
         None => "attribute_not_exists(SessionID) AND attribute_not_exists(EventIndex)",
         Some(_) => "attribute_exists(SessionID)",
     };
-    let put = client.put_item().table_name(AUDIT_TABLE).condition_expression(condition);
-    match put.set_item(Some(wire::attributes(&step.item))).send().await.map_err(|error| error.into_service_error()) {
+    let put = client
+        .put_item()
+        .table_name(AUDIT_TABLE)
+        .condition_expression(condition);
+    match put
+        .set_item(Some(wire::attributes(&step.item)))
+        .send()
+        .await
+        .map_err(|error| error.into_service_error())
+    {
         Ok(_) => Ok(()),
         Err(error) if error.is_conditional_check_failed_exception() && step.old.is_none() => Ok(()),
-        Err(error) => Err(format!("cannot write {}/{}: {error}", step.session(), step.index())),
+        Err(error) => Err(format!(
+            "cannot write {}/{}: {error}",
+            step.session(),
+            step.index()
+        )),
     }
 }
 
@@ -43,13 +55,18 @@ pub async fn write_all(
 ) -> Result<(), String> {
     let mut lanes: Vec<Vec<usize>> = vec![Vec::new(); WRITERS];
     for (place, step) in steps.iter().enumerate().skip(from) {
-        let hash = step.session().bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+        let hash = step.session().bytes().fold(0_usize, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(byte.into())
+        });
         if let Some(lane) = lanes.get_mut(hash % WRITERS) {
             lane.push(place);
         }
     }
     // Where each lane stands: the place it writes next.
-    let next: Vec<usize> = lanes.iter().map(|lane| lane.first().copied().unwrap_or(steps.len())).collect();
+    let next: Vec<usize> = lanes
+        .iter()
+        .map(|lane| lane.first().copied().unwrap_or(steps.len()))
+        .collect();
     let next = Mutex::new(next);
     try_join_all(lanes.iter().enumerate().map(|(number, lane)| {
         let (next, progress) = (&next, &progress);
