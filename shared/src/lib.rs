@@ -7,6 +7,7 @@
 //! | [`config`] | the one configuration document |
 //! | [`forward`] | stream records to dispositions to sinks |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
+//! | `table` (feature `dynamodb`) | what each table is; create, verify, plan and apply changes |
 
 pub mod audit;
 #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
@@ -15,3 +16,5 @@ pub mod clock;
 pub mod config;
 pub mod forward;
 pub mod random;
+#[cfg(feature = "dynamodb")]
+pub mod table;

@@ -1,6 +1,14 @@
 //! What all commands share: global options, exit codes, AWS configuration and output.
 
+mod aws;
+mod confirm;
+mod output;
+
 use clap::{Args, Parser, Subcommand};
+
+pub use aws::aws_config;
+pub use confirm::Consent;
+pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint};
 
 /// Tidewatch: an access platform's state and audit trail on DynamoDB and S3.
 #[derive(Debug, Parser)]
@@ -85,5 +93,34 @@ pub enum Exit {
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed, and how the process exits then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The exit status.
+    pub exit: Exit,
+    /// What happened, and what to do next.
+    pub message: String,
+}
+
+impl Failure {
+    /// Wrong usage or configuration.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self {
+            exit: Exit::Failed,
+            message,
+        }
     }
 }

@@ -3,24 +3,27 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use tidewatch_cli::cli::{Cli, Command, Exit};
+use tidewatch_cli::cli::{Cli, Command, Exit, Failure, Global, Output};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ended = match cli.command {
-        Command::Table(args) => tidewatch_cli::table::run(&cli.global, args).await,
-        Command::Up(args) => tidewatch_cli::up::run(&cli.global, args).await,
+    match run(cli.command, &cli.global).await {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            Output::new(&cli.global).failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+async fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
+    match command {
+        Command::Table(args) => tidewatch_cli::table::run(global, args).await,
+        Command::Up(args) => Ok(tidewatch_cli::up::run(global, args).await?),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tidewatch", &mut std::io::stdout());
             Ok(Exit::Done)
-        }
-    };
-    match ended {
-        Ok(exit) => exit.into(),
-        Err(message) => {
-            anstream::eprintln!("tidewatch: {message}");
-            Exit::Failed.into()
         }
     }
 }

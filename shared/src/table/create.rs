@@ -1,0 +1,163 @@
+//! Creating a table.
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ProvisionedThroughput, SseSpecification, SseType, StreamSpecification, Tag,
+};
+
+use super::tables::{Sent, incomplete};
+use super::{Attribute, Billing, Error, Progress, Schema, ServiceError, Spec, Step, Tables, Warning};
+
+/// A table that was created and is ACTIVE, its index too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// Its ARN.
+    pub arn: Option<String>,
+    /// Its stream's ARN, which an event source mapping names.
+    pub stream_arn: Option<String>,
+    /// What the engine could not do.
+    pub warnings: Vec<Warning>,
+}
+
+impl Tables {
+    /// Creates a table, waits until it is ACTIVE, turns TTL on and, if asked, point-in-time recovery.
+    ///
+    /// Requests: one CreateTable, one DescribeTable a look (one if it is ACTIVE at once), one UpdateTimeToLive, one
+    /// UpdateContinuousBackups if recovery is asked for.
+    ///
+    /// Cancelling stops the work between requests; what was sent stays, and [`Tables::apply`] does the rest.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is such a table, which is left alone; [`Error::Request`] if nothing was created;
+    /// [`Error::Unfinished`] after that.
+    pub async fn create(&self, spec: &Spec, progress: Progress<'_>) -> Result<Created, Error> {
+        progress(&Step::Sending("CreateTable"));
+        let table = spec.name();
+        let request = request(self.client.create_table(), spec)
+            .map_err(|error| incomplete("CreateTable", table, &error))?;
+        if let Err(error) = request.send().await {
+            let table = table.to_owned();
+            return Err(match ServiceError::new(&error) {
+                source if source.is("ResourceInUseException") => Error::Exists {
+                    table,
+                    kind: spec.kind(),
+                },
+                source => Error::Request {
+                    operation: "CreateTable",
+                    table,
+                    source,
+                },
+            });
+        }
+        let unfinished = |done: &str, source| Error::Unfinished {
+            table: table.to_owned(),
+            kind: spec.kind(),
+            done: done.to_owned(),
+            source: Box::new(source),
+        };
+        let described = self
+            .wait_active(table, progress)
+            .await
+            .map_err(|error| unfinished("CreateTable", error))?;
+        let mut created = Created {
+            arn: described.table_arn,
+            stream_arn: described.latest_stream_arn,
+            warnings: Vec::new(),
+        };
+        let ttl = self.enable_ttl(table, spec.schema().ttl, progress).await;
+        created.note(ttl.map_err(|error| unfinished("CreateTable", error))?);
+        if spec.recovery() {
+            let recovery = self.enable_recovery(table, progress).await;
+            created.note(recovery.map_err(|error| unfinished("CreateTable, UpdateTimeToLive", error))?);
+        }
+        Ok(created)
+    }
+}
+
+impl Created {
+    fn note(&mut self, sent: Sent) {
+        if let Sent::Lacking(warning) = sent {
+            self.warnings.push(warning);
+        }
+    }
+}
+
+fn request(request: CreateTableFluentBuilder, spec: &Spec) -> Result<CreateTableFluentBuilder, BuildError> {
+    let schema = spec.schema();
+    let mut definitions = Vec::new();
+    for attribute in schema.attributes() {
+        let definition = AttributeDefinition::builder()
+            .attribute_name(attribute.name)
+            .attribute_type(attribute.scalar.clone())
+            .build()?;
+        definitions.push(definition);
+    }
+    let stream = StreamSpecification::builder()
+        .stream_enabled(true)
+        .stream_view_type(Schema::STREAM_VIEW)
+        .build()?;
+    let throughput = throughput(spec.billing())?;
+    let mode = if throughput.is_some() {
+        BillingMode::Provisioned
+    } else {
+        BillingMode::PayPerRequest
+    };
+    let mut request = request
+        .table_name(spec.name())
+        .set_attribute_definitions(Some(definitions))
+        .set_key_schema(Some(keys(&schema.hash, &schema.range)?))
+        .billing_mode(mode)
+        .set_provisioned_throughput(throughput.clone())
+        .stream_specification(stream)
+        .set_sse_specification(encryption(spec))
+        .deletion_protection_enabled(spec.protection());
+    if let Some(index) = &schema.index {
+        let index = GlobalSecondaryIndex::builder()
+            .index_name(index.name)
+            .set_key_schema(Some(keys(&index.hash, &index.range)?))
+            .projection(Projection::builder().projection_type(ProjectionType::All).build())
+            .set_provisioned_throughput(throughput)
+            .build()?;
+        request = request.global_secondary_indexes(index);
+    }
+    for (key, value) in spec.tags() {
+        request = request.tags(Tag::builder().key(key).value(value).build()?);
+    }
+    Ok(request)
+}
+
+fn keys(hash: &Attribute, range: &Attribute) -> Result<Vec<KeySchemaElement>, BuildError> {
+    let key = |attribute: &Attribute, role| {
+        KeySchemaElement::builder()
+            .attribute_name(attribute.name)
+            .key_type(role)
+            .build()
+    };
+    Ok(vec![key(hash, KeyType::Hash)?, key(range, KeyType::Range)?])
+}
+
+fn throughput(billing: Billing) -> Result<Option<ProvisionedThroughput>, BuildError> {
+    match billing {
+        Billing::OnDemand => Ok(None),
+        Billing::Provisioned { rcu, wcu } => ProvisionedThroughput::builder()
+            .read_capacity_units(rcu.into())
+            .write_capacity_units(wcu.into())
+            .build()
+            .map(Some),
+    }
+}
+
+/// None leaves DynamoDB's own key, which is free and always on.
+fn encryption(spec: &Spec) -> Option<SseSpecification> {
+    spec.kms_key()?;
+    let key = spec.kms_key_id().map(str::to_owned);
+    Some(
+        SseSpecification::builder()
+            .enabled(true)
+            .sse_type(SseType::Kms)
+            .set_kms_master_key_id(key)
+            .build(),
+    )
+}

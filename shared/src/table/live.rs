@@ -1,0 +1,219 @@
+//! What a table is, as its endpoint describes it.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType, StreamViewType, TableDescription, TableStatus, TimeToLiveDescription,
+    TimeToLiveStatus,
+};
+
+use super::Billing;
+
+/// The keys of a table or an index.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Keys {
+    /// Partition key.
+    pub hash: String,
+    /// Sort key.
+    pub range: Option<String>,
+}
+
+/// A secondary index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Its keys.
+    pub keys: Keys,
+    /// What it holds of each item.
+    pub projection: ProjectionType,
+    /// Its status; a local index has none and counts as active.
+    pub status: IndexStatus,
+}
+
+/// An enabled stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// What a record holds.
+    pub view: StreamViewType,
+    /// Its ARN, which an event source mapping names.
+    pub arn: Option<String>,
+}
+
+/// Time to live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ttl {
+    /// Off, or being turned off.
+    Off,
+    /// On, or being turned on, for this attribute.
+    On(String),
+    /// The engine cannot tell.
+    Unknown,
+}
+
+/// Point-in-time recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Off.
+    Off,
+    /// On.
+    On,
+    /// The engine cannot tell.
+    Unknown,
+}
+
+/// An operation that the engine lacks, and what therefore was not done or not checked.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Warning {
+    /// DynamoDB's name of the operation.
+    pub operation: &'static str,
+    /// What was not done.
+    pub message: String,
+}
+
+impl Warning {
+    pub(super) fn lacking(operation: &'static str, left_out: &str) -> Self {
+        Self {
+            operation,
+            message: format!("this engine has no {operation}: {left_out}"),
+        }
+    }
+}
+
+/// A table as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: Option<String>,
+    /// Its status.
+    pub status: TableStatus,
+    /// Its keys.
+    pub keys: Keys,
+    /// The type of each declared attribute.
+    pub attributes: BTreeMap<String, ScalarAttributeType>,
+    /// Its secondary indexes, global ones first.
+    pub indexes: Vec<Index>,
+    /// Its stream, if enabled.
+    pub stream: Option<Stream>,
+    /// Time to live.
+    pub ttl: Ttl,
+    /// Point-in-time recovery.
+    pub recovery: Recovery,
+    /// Deletion protection.
+    pub protection: bool,
+    /// How it is paid for.
+    pub billing: Billing,
+    /// What could not be read.
+    pub warnings: Vec<Warning>,
+}
+
+impl Live {
+    /// From DescribeTable's answer; TTL and recovery are read by other operations and unknown here.
+    pub(super) fn from_description(name: &str, table: &TableDescription) -> Self {
+        let global = table.global_secondary_indexes().iter().map(|index| Index {
+            name: index.index_name().unwrap_or_default().to_owned(),
+            keys: keys(index.key_schema()),
+            projection: projection(index.projection()),
+            status: index.index_status().cloned().unwrap_or(IndexStatus::Active),
+        });
+        let local = table.local_secondary_indexes().iter().map(|index| Index {
+            name: index.index_name().unwrap_or_default().to_owned(),
+            keys: keys(index.key_schema()),
+            projection: projection(index.projection()),
+            status: IndexStatus::Active,
+        });
+        Self {
+            name: name.to_owned(),
+            arn: table.table_arn().map(str::to_owned),
+            status: table.table_status().cloned().unwrap_or(TableStatus::Active),
+            keys: keys(table.key_schema()),
+            attributes: table.attribute_definitions().iter().map(attribute).collect(),
+            indexes: global.chain(local).collect(),
+            stream: stream(table),
+            ttl: Ttl::Unknown,
+            recovery: Recovery::Unknown,
+            protection: table.deletion_protection_enabled().unwrap_or(false),
+            billing: billing(table),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Ttl {
+    pub(super) fn from_description(ttl: Option<&TimeToLiveDescription>) -> Self {
+        let Some(ttl) = ttl else { return Self::Off };
+        match (ttl.time_to_live_status(), ttl.attribute_name()) {
+            (Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling), Some(name)) => {
+                Self::On(name.to_owned())
+            }
+            _ => Self::Off,
+        }
+    }
+}
+
+fn attribute(attribute: &AttributeDefinition) -> (String, ScalarAttributeType) {
+    (
+        attribute.attribute_name().to_owned(),
+        attribute.attribute_type().clone(),
+    )
+}
+
+fn keys(schema: &[KeySchemaElement]) -> Keys {
+    // An index may have several attributes in each role: joined, they equal no single name.
+    let of = |role: KeyType| {
+        let names: Vec<_> = schema
+            .iter()
+            .filter(|key| *key.key_type() == role)
+            .map(KeySchemaElement::attribute_name)
+            .collect();
+        names.join("+")
+    };
+    Keys {
+        hash: of(KeyType::Hash),
+        range: Some(of(KeyType::Range)).filter(|names| !names.is_empty()),
+    }
+}
+
+fn projection(projection: Option<&Projection>) -> ProjectionType {
+    projection
+        .and_then(Projection::projection_type)
+        .cloned()
+        .unwrap_or(ProjectionType::KeysOnly)
+}
+
+fn stream(table: &TableDescription) -> Option<Stream> {
+    let spec = table
+        .stream_specification()
+        .filter(|spec| spec.stream_enabled())?;
+    Some(Stream {
+        view: spec
+            .stream_view_type()
+            .cloned()
+            .unwrap_or(StreamViewType::KeysOnly),
+        arn: table.latest_stream_arn().map(str::to_owned),
+    })
+}
+
+fn billing(table: &TableDescription) -> Billing {
+    // No summary means provisioned: the table never was on demand.
+    if table
+        .billing_mode_summary()
+        .and_then(|summary| summary.billing_mode())
+        == Some(&BillingMode::PayPerRequest)
+    {
+        return Billing::OnDemand;
+    }
+    let units = |units: Option<i64>| {
+        units
+            .and_then(|units| u32::try_from(units).ok())
+            .unwrap_or_default()
+    };
+    let throughput = table.provisioned_throughput();
+    Billing::Provisioned {
+        rcu: units(throughput.and_then(|throughput| throughput.read_capacity_units())),
+        wcu: units(throughput.and_then(|throughput| throughput.write_capacity_units())),
+    }
+}

@@ -1,0 +1,66 @@
+//! The table's own keys and their types.
+
+use super::super::schema::OLD_STATE_KEY;
+use super::super::{Attribute, Kind, Live, Schema};
+use super::{Difference, Severity, named};
+
+pub(super) fn verify(schema: &Schema, live: &Live) -> Vec<Difference> {
+    if schema.kind == Kind::State && live.attributes.contains_key(OLD_STATE_KEY) {
+        return vec![old_schema()];
+    }
+    let right = live.keys.hash == schema.hash.name && live.keys.range.as_deref() == Some(schema.range.name);
+    if !right {
+        return vec![wrong_keys(schema, live)];
+    }
+    [&schema.hash, &schema.range]
+        .into_iter()
+        .filter_map(|key| wrong_type(live, key, "key-type"))
+        .collect()
+}
+
+fn old_schema() -> Difference {
+    Difference::new(
+        Severity::Broken,
+        "old-schema",
+        format!("key attribute {OLD_STATE_KEY}: the schema from before 2017"),
+    )
+    .so("Teleport refuses to start on it (\"unsupported schema\"), and so do we")
+    .remedy("create a new state table and load a backup of the cluster into it; no tool converts this one")
+}
+
+fn wrong_keys(schema: &Schema, live: &Live) -> Difference {
+    let found = match &live.keys.range {
+        Some(range) => format!("keys {} and {range}", live.keys.hash),
+        None => format!("key {} alone", live.keys.hash),
+    };
+    let must = format!("{} and {}", named(&schema.hash), named(&schema.range));
+    Difference::new(Severity::Broken, "keys", format!("{found}; must be {must}"))
+        .so("every read and write of Teleport and Tidewatch fails with a ValidationException")
+        .remedy(NEW_TABLE)
+}
+
+const NEW_TABLE: &str = "keys cannot be changed: create a new table with `tidewatch table create` and copy the items; \
+     if this is the table of another program, name the right one";
+
+/// The difference if the declared type of `key` is another.
+pub(super) fn wrong_type(live: &Live, key: &Attribute, code: &'static str) -> Option<Difference> {
+    let found = live
+        .attributes
+        .get(key.name)
+        .filter(|found| **found != key.scalar)?;
+    let what = format!(
+        "{} is of type {}; must be {}",
+        key.name,
+        found.as_str(),
+        key.scalar.as_str()
+    );
+    let remedy = if code == "key-type" {
+        NEW_TABLE
+    } else {
+        "delete this index and create it again, or take a new table: see `tidewatch table print`"
+    };
+    let difference = Difference::new(Severity::Broken, code, what)
+        .so("every item that Teleport writes is refused: type mismatch for a key")
+        .remedy(remedy);
+    Some(difference)
+}

@@ -1,0 +1,242 @@
+//! The configuration document: every fault at once, each with its place; secrets are shown nowhere.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::time::Duration;
+
+use tidewatch::config::{Config, Format, ModifyUnproven, ObjectsUri, Secret, SinkUri};
+
+fn variables(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_document_is_read_with_its_defaults() {
+    let text = "quarantine: file:///var/quarantine\nsinks:\n  out: { uri: 'stdout://' }\n  local:\n    uri: file:///var/audit?remember=7\n    format: envelope\n    timeout: 1m 30s\n";
+    let config = Config::parse(text, "tidewatch.yaml", []).unwrap();
+    assert_eq!(config.quarantine, ObjectsUri::File("/var/quarantine".into()));
+    assert_eq!(config.modify_unproven, ModifyUnproven::Skip);
+    assert_eq!(
+        (config.sinks["out"].format, config.sinks["out"].timeout),
+        (Format::Event, Duration::from_secs(10))
+    );
+    assert_eq!(
+        config.sinks["local"].uri,
+        SinkUri::File {
+            dir: "/var/audit".into(),
+            remember: 7
+        }
+    );
+    assert_eq!(
+        (config.sinks["local"].format, config.sinks["local"].timeout),
+        (Format::Envelope, Duration::from_secs(90))
+    );
+}
+
+#[test]
+fn json_is_a_document_too() {
+    let text = "{\n\t\"quarantine\": \"file:///q\",\n\t\"sinks\": {\"out\": {\"uri\": \"stdout://\"}}\n}";
+    assert!(Config::parse(text, "tidewatch.json", []).is_ok());
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_place() {
+    let text = "quarantine: ftp://x\ncolour: red\nsinks:\n  Bad Name: { uri: 'stdout://' }\n  a:\n    uri: file:relative\n    format: xml\n    timeout: soon\n    retries: 3\n  b: {}\n  c: [1]\nmodify_unproven: maybe\naws:\n  access_key: AKIA\n  endpoint_url: nowhere\n";
+    let faults = Config::parse(text, "t.yaml", []).unwrap_err();
+    let found: Vec<(String, String)> = faults
+        .0
+        .iter()
+        .map(|fault| (fault.place.clone(), fault.path.clone()))
+        .collect();
+    for (place, path) in [
+        ("t.yaml:1:13", "quarantine"),
+        ("t.yaml:2:9", "colour"),
+        ("t.yaml:4:13", "sinks.Bad Name"),
+        ("t.yaml:6:10", "sinks.a.uri"),
+        ("t.yaml:7:13", "sinks.a.format"),
+        ("t.yaml:8:14", "sinks.a.timeout"),
+        ("t.yaml:9:14", "sinks.a.retries"),
+        ("t.yaml:10:6", "sinks.b.uri"),
+        ("t.yaml:11:6", "sinks.c"),
+        ("t.yaml:12:18", "modify_unproven"),
+        ("t.yaml:14:3", "aws"),
+        ("t.yaml:15:17", "aws.endpoint_url"),
+    ] {
+        assert!(
+            found.contains(&(place.to_owned(), path.to_owned())),
+            "{place} {path} not in {found:#?}"
+        );
+    }
+    // A value may be a secret: no fault quotes one.
+    for value in ["ftp", "red", "xml", "soon", "maybe", "AKIA", "nowhere"] {
+        assert!(
+            !faults
+                .0
+                .iter()
+                .any(|fault| fault.message.contains(value) && value != "ftp"),
+            "{value}: {faults}"
+        );
+    }
+}
+
+#[test]
+fn what_is_required_is_asked_for() {
+    let faults = Config::parse("", "none", []).unwrap_err();
+    let paths: Vec<&str> = faults.0.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(paths, ["quarantine", "sinks"]);
+    let faults = Config::parse("a: [", "t.yaml", []).unwrap_err();
+    assert!(faults.to_string().contains("t.yaml:"), "{faults}");
+}
+
+#[test]
+fn variables_override_single_settings_and_their_faults_name_them() {
+    let text = "quarantine: file:///a\nsinks: { out: { uri: 'stdout://' } }";
+    let set = variables(&[
+        ("TIDEWATCH_QUARANTINE", "file:///b"),
+        ("TIDEWATCH_SINKS__LOCAL__URI", "file:///c"),
+        ("TIDEWATCH_CONFIG", "ignored"),
+        ("PATH", "ignored"),
+    ]);
+    let config = Config::parse(text, "t", set).unwrap();
+    assert_eq!(config.quarantine, ObjectsUri::File("/b".into()));
+    assert_eq!(config.sinks.len(), 2);
+    let config = Config::parse(
+        "",
+        "none",
+        variables(&[
+            ("TIDEWATCH_QUARANTINE", "file:///b"),
+            ("TIDEWATCH_SINKS__X__URI", "stdout://"),
+        ]),
+    );
+    assert!(config.is_ok());
+    let faults = Config::parse(
+        text,
+        "t",
+        variables(&[("TIDEWATCH_SINKS__OUT__FORMAT", "xml"), ("TIDEWATCH_TYPO", "1")]),
+    )
+    .unwrap_err();
+    assert_eq!(faults.0.len(), 2, "{faults}");
+    assert!(
+        faults
+            .0
+            .iter()
+            .any(|fault| fault.place == "environment variable TIDEWATCH_SINKS__OUT__FORMAT")
+    );
+    assert!(faults.0.iter().any(|fault| fault.path == "typo"));
+}
+
+#[test]
+fn a_literal_key_is_accepted_and_shown_nowhere() {
+    let text = "quarantine: file:///a\nsinks: { out: { uri: 'stdout://' } }\naws: { access_key: AKIAEXAMPLE, secret_key: hunter2hunter2 }";
+    let config = Config::parse(text, "t", []).unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(
+        !shown.contains("AKIAEXAMPLE") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+    assert!(config.aws.access_key.as_ref().unwrap().is_literal());
+    let named: Secret = "env:NAME".parse().unwrap();
+    assert_eq!(format!("{named:?}"), "env:NAME");
+}
+
+#[tokio::test]
+async fn secrets_are_read_from_where_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    std::fs::write(&path, "the key\n").unwrap();
+    let secret: Secret = format!("file:{}", path.display()).parse().unwrap();
+    assert_eq!(secret.read().await.unwrap(), "the key");
+    let secret: Secret = "env:TIDEWATCH_NO_SUCH_VARIABLE".parse().unwrap();
+    assert!(
+        secret
+            .read()
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("env:TIDEWATCH_NO_SUCH_VARIABLE")
+    );
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn s3_uris_take_their_options_and_no_others() {
+    let uri: SinkUri = "s3://my-bucket/a/b/?compression=none&sse_kms_key=alias/k&region=eu-north-1"
+        .parse()
+        .unwrap();
+    let SinkUri::S3 { location, .. } = uri else {
+        panic!("{uri:?}")
+    };
+    assert_eq!(
+        (location.bucket.as_str(), location.prefix.as_str()),
+        ("my-bucket", "a/b")
+    );
+    assert_eq!(
+        (location.sse_kms_key.as_deref(), location.region.as_deref()),
+        (Some("alias/k"), Some("eu-north-1"))
+    );
+    for bad in [
+        "s3://",
+        "s3://UPPER/x",
+        "s3://b",
+        "s3://bucket/x?acl=private",
+        "s3://bucket?compression=rar",
+        "s3://user:pw@bucket/x",
+    ] {
+        assert!(bad.parse::<SinkUri>().is_err(), "{bad}");
+    }
+}
+
+/// The schema and the reader know the same settings: each property of the schema is read, and nothing else is.
+#[cfg(feature = "schema")]
+#[test]
+fn the_schema_and_the_reader_agree() {
+    let schema = Config::schema();
+    let names = |schema: &serde_json::Value| -> Vec<String> {
+        schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let read = |text: String| {
+        let faults = Config::parse(&text, "t", [])
+            .err()
+            .map(|faults| faults.0)
+            .unwrap_or_default();
+        !faults.iter().any(|fault| fault.message == "unknown setting")
+    };
+    for name in names(&schema) {
+        assert!(read(format!("{name}: x")), "{name}");
+    }
+    for name in names(&schema["$defs"]["SinkConfig"]) {
+        assert!(read(format!("sinks: {{ a: {{ {name}: x }} }}")), "{name}");
+    }
+    for name in names(&schema["$defs"]["AwsConfig"]) {
+        assert!(read(format!("aws: {{ {name}: x }}")), "{name}");
+    }
+    let mut known = names(&schema);
+    known.extend(names(&schema["$defs"]["SinkConfig"]));
+    known.extend(names(&schema["$defs"]["AwsConfig"]));
+    known.sort();
+    assert_eq!(
+        known,
+        [
+            "access_key",
+            "aws",
+            "endpoint_url",
+            "format",
+            "modify_unproven",
+            "profile",
+            "quarantine",
+            "region",
+            "secret_key",
+            "sinks",
+            "timeout",
+            "uri"
+        ]
+    );
+    assert_eq!(schema["required"], serde_json::json!(["quarantine", "sinks"]));
+}

@@ -1,0 +1,226 @@
+//! `file://`: exactly once within the ids it remembers, whatever point the process was killed at.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::Path;
+
+use tidewatch::audit::Day;
+use tidewatch::forward::sinks::file::File;
+use tidewatch::forward::{Acked, Outgoing, Sink};
+
+fn day(text: &str) -> Day {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    Day::new(time::Date::parse(text, &format).ok())
+}
+
+/// Records `range` of a session: line `{"n":…}`, each on the day that `days` gives.
+async fn deliver(sink: &File, range: std::ops::Range<u32>, days: &[&str]) -> Result<Acked, String> {
+    let lines: Vec<String> = range.clone().map(|n| format!("{{\"n\":{n}}}")).collect();
+    let records: Vec<Outgoing<'_>> = range
+        .zip(&lines)
+        .map(|(n, line)| Outgoing {
+            id: line,
+            key: u128::from(n) + 1,
+            session_id: "s",
+            day: day(days[n as usize % days.len()]),
+            sequence_number: "1",
+            line: line.as_bytes(),
+        })
+        .collect();
+    sink.deliver(&records).await.map_err(|error| error.to_string())
+}
+
+fn numbers(dir: &Path, day: &str) -> Vec<u32> {
+    let text = std::fs::read_to_string(dir.join(format!("{day}.ndjson"))).unwrap_or_default();
+    assert!(text.is_empty() || text.ends_with('\n'), "torn: {text}");
+    text.lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["n"]
+                .as_u64()
+                .unwrap() as u32
+        })
+        .collect()
+}
+
+const ONE: [&str; 1] = ["2026-11-20"];
+
+#[tokio::test]
+async fn a_file_a_day_and_repeats_written_once_across_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let days = ["2026-11-20", "2026-11-21", "none"];
+    let sink = File::open(dir.path(), 1000).unwrap();
+    assert_eq!(deliver(&sink, 0..30, &days).await, Ok(Acked::All));
+    deliver(&sink, 0..30, &days).await.unwrap();
+    drop(sink);
+    let sink = File::open(dir.path(), 1000).unwrap();
+    deliver(&sink, 0..33, &days).await.unwrap();
+    assert_eq!(
+        numbers(dir.path(), "2026-11-20"),
+        (0..33).step_by(3).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        numbers(dir.path(), "2026-11-21"),
+        (1..33).step_by(3).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        numbers(dir.path(), "undated"),
+        (2..33).step_by(3).collect::<Vec<_>>()
+    );
+}
+
+/// A kill leaves any prefix of what was written: lines first, then entries. Whatever it left, the next process ends
+/// with every line once and in order.
+#[tokio::test]
+async fn killed_at_any_byte_nothing_is_lost_doubled_or_torn() {
+    let days = ["2026-11-20", "2026-11-21"];
+    let made = tempfile::tempdir().unwrap();
+    let sink = File::open(made.path(), 1000).unwrap();
+    deliver(&sink, 0..4, &days).await.unwrap();
+    let before: Vec<(String, Vec<u8>)> = snapshot(made.path());
+    deliver(&sink, 4..9, &days).await.unwrap();
+    let after: Vec<(String, Vec<u8>)> = snapshot(made.path());
+    drop(sink);
+    let writes = ["2026-11-20.ndjson", "2026-11-21.ndjson", ".commits"];
+    let mut tried = 0;
+    for (step, name) in writes.iter().enumerate() {
+        let length = |files: &[(String, Vec<u8>)], name: &str| find(files, name).len();
+        for cut in length(&before, name)..=length(&after, name) {
+            let dir = tempfile::tempdir().unwrap();
+            for (at, done) in writes.iter().enumerate() {
+                let whole = find(&after, done);
+                let end = match at.cmp(&step) {
+                    std::cmp::Ordering::Less => whole.len(),
+                    std::cmp::Ordering::Equal => cut,
+                    std::cmp::Ordering::Greater => length(&before, done),
+                };
+                std::fs::write(dir.path().join(done), &whole[..end]).unwrap();
+            }
+            let sink = File::open(dir.path(), 1000).unwrap();
+            deliver(&sink, 4..9, &days).await.unwrap();
+            assert_eq!(
+                numbers(dir.path(), days[0]),
+                [0, 2, 4, 6, 8],
+                "{name} cut at {cut}"
+            );
+            assert_eq!(numbers(dir.path(), days[1]), [1, 3, 5, 7], "{name} cut at {cut}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
+
+fn snapshot(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                std::fs::read(entry.path()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+fn find<'a>(files: &'a [(String, Vec<u8>)], name: &str) -> &'a [u8] {
+    files
+        .iter()
+        .find(|(found, _)| found == name)
+        .map_or(&[], |(_, bytes)| bytes)
+}
+
+#[tokio::test]
+async fn a_second_writer_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = File::open(dir.path(), 10).unwrap();
+    let second = File::open(dir.path(), 10).unwrap_err();
+    assert!(second.to_string().contains("another process"), "{second}");
+}
+
+#[tokio::test]
+async fn damage_that_no_kill_makes_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 10).unwrap();
+    deliver(&sink, 0..5, &ONE).await.unwrap();
+    drop(sink);
+    let path = dir.path().join(".commits");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(
+        File::open(dir.path(), 10)
+            .unwrap_err()
+            .to_string()
+            .contains("damaged")
+    );
+    assert_eq!(numbers(dir.path(), ONE[0]).len(), 5, "nothing was cut");
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 0..5, &ONE).await.unwrap();
+    drop(sink);
+    std::fs::remove_file(dir.path().join("2026-11-20.ndjson")).unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 3..8, &ONE).await.unwrap();
+    drop(sink);
+    let _again = File::open(dir.path(), 100).unwrap();
+    assert_eq!(numbers(dir.path(), ONE[0]), [5, 6, 7]);
+}
+
+#[tokio::test]
+async fn beyond_the_bound_the_sidecar_stays_small_and_days_keep_their_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 0..1, &["2026-11-19"]).await.unwrap();
+    for batch in 0..40 {
+        deliver(&sink, 1 + batch * 50..1 + (batch + 1) * 50, &ONE)
+            .await
+            .unwrap();
+    }
+    drop(sink);
+    let entries = std::fs::metadata(dir.path().join(".commits")).unwrap().len() / 32;
+    assert!(entries < 1200, "{entries}");
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 1951..2010, &ONE).await.unwrap();
+    assert_eq!(numbers(dir.path(), ONE[0]), (1..2010).collect::<Vec<_>>());
+    assert_eq!(numbers(dir.path(), "2026-11-19"), [0]);
+}
+
+#[tokio::test]
+async fn more_days_than_open_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 1000).unwrap();
+    let days: Vec<String> = (1..=28).map(|day| format!("2026-02-{day:02}")).collect();
+    let days: Vec<&str> = days.iter().map(String::as_str).collect();
+    deliver(&sink, 0..280, &days).await.unwrap();
+    deliver(&sink, 270..560, &days).await.unwrap();
+    for (at, day) in days.iter().enumerate() {
+        assert_eq!(
+            numbers(dir.path(), day),
+            (at as u32..560).step_by(28).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_cut_off_and_taken_again() {
+    let dir = tempfile::tempdir().unwrap();
+    // A directory where the second day's file should be.
+    std::fs::create_dir(dir.path().join("2026-11-21.ndjson")).unwrap_or_default();
+    let opened = File::open(dir.path(), 100);
+    assert!(opened.is_err(), "a directory is no day's file");
+    std::fs::remove_dir(dir.path().join("2026-11-21.ndjson")).unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    std::fs::create_dir(dir.path().join("2026-11-21.ndjson")).unwrap();
+    let days = ["2026-11-20", "2026-11-21"];
+    assert!(deliver(&sink, 0..4, &days).await.is_err());
+    assert_eq!(numbers(dir.path(), days[0]), Vec::<u32>::new());
+    std::fs::remove_dir(dir.path().join("2026-11-21.ndjson")).unwrap();
+    deliver(&sink, 0..4, &days).await.unwrap();
+    assert_eq!(
+        (numbers(dir.path(), days[0]), numbers(dir.path(), days[1])),
+        (vec![0, 2], vec![1, 3])
+    );
+}
