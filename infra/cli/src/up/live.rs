@@ -15,14 +15,10 @@ use super::route::Router;
 use super::state::{Directory, Progress, Run};
 use super::traffic::steps;
 use super::{UpArgs, handler, reader, tables, writer};
+use crate::cli::{ERROR, FAINT};
 use crate::esm::{Counts, Mapping, Stream};
 
-/// What is right, in summaries.
-pub const RIGHT: Style = AnsiColor::Green.on_default();
-/// What is wrong, in summaries.
-pub const WRONG: Style = AnsiColor::Red.on_default();
 const TYPE: Style = AnsiColor::Cyan.on_default();
-const FAINT: Style = Style::new().dimmed();
 
 /// The port unless another is asked for: where DynamoDB Local listens too.
 const PORT: u16 = 8000;
@@ -35,7 +31,7 @@ const PORTION: usize = 1000;
 ///
 /// # Errors
 /// A message if something could not be started, or failed for good.
-pub async fn run(
+pub(super) async fn run(
     args: &UpArgs,
     directory: &Arc<Directory>,
     clock: &Clock,
@@ -52,7 +48,7 @@ pub async fn run(
     let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(PORT)).await?;
     let sdk = endpoint.clients().await;
     let client = aws_sdk_dynamodb::Client::new(&sdk);
-    let stream_arn = tables::create(&client).await?;
+    let stream_arn = tables::create(&client, clock).await?;
 
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
@@ -75,7 +71,7 @@ pub async fn run(
             counts: counts.clone(),
         };
         if let Err(message) = saver.save_progress(&progress) {
-            anstream::eprintln!("{WRONG}{message}{WRONG:#}");
+            anstream::eprintln!("{ERROR}{message}{ERROR:#}");
         }
     });
 
@@ -173,7 +169,7 @@ fn farewell(counts: &Counts, waiting: usize, last_error: Option<String>) {
         counts.exhausted + counts.too_old
     );
     if let Some(error) = last_error {
-        anstream::println!("{WRONG}the function's last error: {error}{WRONG:#}");
+        anstream::println!("{ERROR}the function's last error: {error}{ERROR:#}");
     }
 }
 

@@ -18,7 +18,7 @@ use super::route::Router;
 use super::state::{Directory, Progress, Run};
 use super::traffic::{Step, steps};
 use super::{UpArgs, handler, reader, tables, writer};
-use crate::cli::{Exit, Global};
+use crate::cli::{ERROR, Exit, GOOD, Global, Output, paint};
 use crate::esm::{Counts, Fault, Faults, Mapping, Stream};
 
 /// The traffic of a run covers two hours around midnight, whatever its size.
@@ -48,7 +48,7 @@ struct Summary {
 ///
 /// # Errors
 /// A message if the run could not be made; what the check finds is no error but [`Exit::Found`].
-pub async fn run(
+pub(super) async fn run(
     global: &Global,
     args: &UpArgs,
     directory: &Arc<Directory>,
@@ -95,11 +95,9 @@ pub async fn run(
         mapping,
         given_up,
     };
-    if global.json {
-        anstream::println!("{}", serde_json::to_string_pretty(&summary).unwrap_or_default());
-    } else {
-        print(&summary);
-    }
+    Output::new(global)
+        .result(&summary, &text(&summary))
+        .map_err(|failure| failure.to_string())?;
     Ok(if ok { Exit::Done } else { Exit::Found })
 }
 
@@ -115,7 +113,7 @@ async fn forward(
     let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(0)).await?;
     let sdk = endpoint.clients().await;
     let client = aws_sdk_dynamodb::Client::new(&sdk);
-    let stream_arn = tables::create(&client).await?;
+    let stream_arn = tables::create(&client, clock).await?;
 
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
@@ -228,43 +226,40 @@ fn bar(events: usize, global: &Global) -> ProgressBar {
     }
 }
 
-fn print(summary: &Summary) {
+/// The summary for people.
+fn text(summary: &Summary) -> String {
     let (found, mapping) = (&summary.found, &summary.mapping);
-    anstream::println!(
-        "{} rows in {:.1} s (seed {}), {} invocations, {} records handed over",
-        summary.events,
-        summary.seconds,
-        summary.seed,
-        mapping.invocations,
-        mapping.records
-    );
-    anstream::println!(
-        "expected {} lines, found {} in {} files; {} rows in quarantine",
-        found.expected,
-        found.lines,
-        found.files,
-        found.quarantined
-    );
     let faults: Vec<String> = Fault::ALL
         .iter()
         .map(|fault| format!("{} {}", fault.name(), mapping.of(*fault)))
         .collect();
-    anstream::println!("faults injected: {}", faults.join(", "));
+    let mut text = format!(
+        "{} rows in {:.1} s (seed {}), {} invocations, {} records handed over\n\
+         expected {} lines, found {} in {} files; {} rows in quarantine\n\
+         faults injected: {}\n",
+        summary.events,
+        summary.seconds,
+        summary.seed,
+        mapping.invocations,
+        mapping.records,
+        found.expected,
+        found.lines,
+        found.files,
+        found.quarantined,
+        faults.join(", "),
+    );
     for (kind, wrong) in &found.wrong {
-        anstream::println!(
-            "{}{}: {}{:#}",
-            super::live::WRONG,
-            kind,
-            wrong.count,
-            super::live::WRONG
-        );
-        wrong.first.iter().for_each(|what| anstream::println!("  {what}"));
+        text.push_str(&format!("{}: {}\n", paint(ERROR, kind), wrong.count));
+        wrong
+            .first
+            .iter()
+            .for_each(|what| text.push_str(&format!("  {what}\n")));
     }
     if found.wrong.is_empty() {
-        anstream::println!(
-            "{}nothing lost, doubled, torn or out of order{:#}",
-            super::live::RIGHT,
-            super::live::RIGHT
-        );
+        text.push_str(&format!(
+            "{}\n",
+            paint(GOOD, "nothing lost, doubled, torn or out of order")
+        ));
     }
+    text
 }

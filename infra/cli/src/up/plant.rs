@@ -26,7 +26,7 @@ pub enum Plant {
 ///
 /// # Errors
 /// Those of the file system, and `NotFound` if there is nothing to spoil.
-pub fn spoil(plant: Plant, steps: &[Step], events: &Path) -> io::Result<()> {
+pub(super) fn spoil(plant: Plant, steps: &[Step], events: &Path) -> io::Result<()> {
     for path in files(events)?
         .into_iter()
         .filter(|path| path.extension().is_some_and(|kind| kind == "ndjson"))

@@ -19,7 +19,7 @@ const FULL: usize = 1000;
 ///
 /// # Errors
 /// What the endpoint answered, after the SDK's retries.
-pub async fn read(
+pub(super) async fn read(
     client: &Client,
     stream_arn: &str,
     router: &mut Router,

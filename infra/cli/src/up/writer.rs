@@ -17,7 +17,7 @@ const WRITERS: usize = 4;
 ///
 /// # Errors
 /// What the endpoint answered, after the SDK's retries.
-pub async fn write(client: &Client, step: &Step) -> Result<(), String> {
+pub(super) async fn write(client: &Client, step: &Step) -> Result<(), String> {
     let condition = match step.old {
         None => "attribute_not_exists(SessionID) AND attribute_not_exists(EventIndex)",
         Some(_) => "attribute_exists(SessionID)",
@@ -47,7 +47,7 @@ pub async fn write(client: &Client, step: &Step) -> Result<(), String> {
 ///
 /// # Errors
 /// The first failure.
-pub async fn write_all(
+pub(super) async fn write_all(
     client: &Client,
     steps: &[Step],
     from: usize,
