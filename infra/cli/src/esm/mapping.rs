@@ -2,21 +2,18 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::answer::Verdict;
-use super::failure::{Condition, OnFailure, payload};
+use super::failure::{Condition, OnFailure};
 use super::faults::{Counts, Fault, Faults};
 use super::record::{Record, SequenceNumber};
 use super::settings::{InvalidSettings, Settings};
@@ -24,8 +21,6 @@ use super::shard::{Placed, Stream};
 
 /// Lambda's limit on the payload of an invocation.
 const MOST_BYTES: usize = 6 * 1024 * 1024;
-/// How often a future is polled before a crash or a stall, at most.
-const MOST_POLLS: u64 = 12;
 
 /// A function: payload and deadline in, answer or error out.
 pub type Handler =
@@ -33,24 +28,24 @@ pub type Handler =
 
 /// An event source mapping between one stream and one function.
 pub struct Mapping {
-    settings: Settings,
+    pub(super) settings: Settings,
     stream: Arc<Stream>,
-    handler: Handler,
-    clock: Clock,
-    random: Random,
-    faults: Faults,
+    pub(super) handler: Handler,
+    pub(super) clock: Clock,
+    pub(super) random: Random,
+    pub(super) faults: Faults,
     counts: Mutex<Counts>,
     last_error: Mutex<Option<String>>,
     /// Called after each answer that moved a checkpoint.
     progress: Box<dyn Fn(&Stream, &Counts) + Send + Sync>,
     /// Invocations that were given up and go on running.
-    zombies: Mutex<JoinSet<()>>,
+    pub(super) zombies: Mutex<JoinSet<()>>,
 }
 
 /// Records to be tried together.
 #[derive(Debug)]
-struct Attempt {
-    records: Vec<Placed>,
+pub(super) struct Attempt {
+    pub(super) records: Vec<Placed>,
     /// Retries used, of [`Settings::maximum_retry_attempts`].
     retries: u32,
     invocations: u32,
@@ -367,82 +362,7 @@ impl Mapping {
         }
     }
 
-    /// Calls the function, with the fault.
-    async fn invoke(&self, attempt: &Attempt, fault: Option<Fault>) -> Result<String, String> {
-        let event = payload(attempt.records.iter().map(|placed| &*placed.record));
-        let deadline = self.clock.now() + self.settings.timeout;
-        let work = (self.handler)(event, deadline);
-        match fault {
-            Some(Fault::Zombie) => return self.invoke_zombie(work).await,
-            Some(Fault::Crash) => {
-                let polls = self.few_polls();
-                let crashed = tokio::spawn(poll_only(work, polls)).await;
-                return match crashed {
-                    Ok(Some(answer)) => answer,
-                    Ok(None) => {
-                        self.fired(Fault::Crash);
-                        Err("the function crashed".to_owned())
-                    }
-                    Err(_) => Err("the function panicked".to_owned()),
-                };
-            }
-            Some(Fault::Slow) => {
-                self.fired(Fault::Slow);
-                self.clock.sleep(self.random.jitter(self.faults.delay)).await;
-            }
-            Some(Fault::Redelivery | Fault::Recut) | None => {}
-        }
-        let mut task = tokio::spawn(work);
-        let left = deadline.duration_since(self.clock.now()).unwrap_or_default();
-        let Ok(ended) = self.clock.timeout(left, &mut task).await else {
-            task.abort();
-            let _ = task.await;
-            return self.timed_out();
-        };
-        ended.unwrap_or_else(|_| Err("the function panicked".to_owned()))
-    }
-
-    /// The invocation stalls, is given up during the stall, and goes on after it.
-    async fn invoke_zombie(
-        &self,
-        work: BoxFuture<'static, Result<String, String>>,
-    ) -> Result<String, String> {
-        let (polls, delay) = (self.few_polls(), self.faults.delay);
-        let (stall, clock) = (delay / 2 + self.random.jitter(delay / 2), self.clock.clone());
-        let mut task = tokio::spawn(stall_after(work, polls, clock, stall));
-        let patience = self.random.jitter(delay / 2);
-        match self.clock.timeout(patience, &mut task).await {
-            Ok(ended) => ended.unwrap_or_else(|_| Err("the function panicked".to_owned())),
-            Err(_) => {
-                self.fired(Fault::Zombie);
-                self.keep(task);
-                self.timed_out()
-            }
-        }
-    }
-
-    /// How far an invocation gets before it crashes or stalls: mostly not far, as most are done after a few polls.
-    fn few_polls(&self) -> u64 {
-        self.random.below(1 + self.random.below(MOST_POLLS))
-    }
-
-    fn keep(&self, task: JoinHandle<Result<String, String>>) {
-        let mut zombies = self.zombies.lock().unwrap_or_else(PoisonError::into_inner);
-        while zombies.try_join_next().is_some() {}
-        zombies.spawn(async {
-            let _ = task.await;
-        });
-    }
-
-    fn timed_out(&self) -> Result<String, String> {
-        self.counters().timeouts += 1;
-        Err(format!(
-            "the function timed out after {} s",
-            self.settings.timeout.as_secs()
-        ))
-    }
-
-    fn fired(&self, fault: Fault) {
+    pub(super) fn fired(&self, fault: Fault) {
         self.faults.fired(fault);
         self.counters().fired(fault);
     }
@@ -452,7 +372,7 @@ impl Mapping {
         (self.progress)(&self.stream, &counts);
     }
 
-    fn counters(&self) -> MutexGuard<'_, Counts> {
+    pub(super) fn counters(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -463,30 +383,4 @@ impl fmt::Debug for Mapping {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
-}
-
-/// Polls a future so many times, then drops it.
-async fn poll_only<F: Future>(work: F, mut polls: u64) -> Option<F::Output> {
-    let mut work = pin!(work);
-    std::future::poll_fn(|context| {
-        if polls == 0 {
-            return Poll::Ready(None);
-        }
-        polls -= 1;
-        match work.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if polls == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Polls a future so many times, leaves it alone for a while, then runs it to its end.
-async fn stall_after<F: Future + Unpin>(mut work: F, polls: u64, clock: Clock, stall: Duration) -> F::Output {
-    if let Some(output) = poll_only(&mut work, polls).await {
-        return output;
-    }
-    clock.sleep(stall).await;
-    work.await
 }

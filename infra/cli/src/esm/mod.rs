@@ -20,6 +20,7 @@
 mod answer;
 mod failure;
 mod faults;
+mod invoke;
 mod mapping;
 mod record;
 mod settings;
