@@ -1,5 +1,7 @@
 //! `tidewatch up` without `--once`: endless traffic, shown as it is forwarded, until Ctrl-C.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use super::route::Router;
 use super::state::{Directory, Progress, Run};
 use super::traffic::steps;
 use super::{UpArgs, handler, reader, tables, writer};
-use crate::cli::{ERROR, FAINT};
+use crate::cli::{ERROR, FAINT, Global};
 use crate::esm::{Counts, Mapping, Stream};
 
 const TYPE: Style = AnsiColor::Cyan.on_default();
@@ -32,6 +34,7 @@ const PORTION: usize = 1000;
 /// # Errors
 /// A message if something could not be started, or failed for good.
 pub(super) async fn run(
+    global: &Global,
     args: &UpArgs,
     directory: &Arc<Directory>,
     clock: &Clock,
@@ -53,7 +56,8 @@ pub(super) async fn run(
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
     let stream = Arc::new(Stream::restored(&stream_arn, saved.checkpoints));
-    let forwarder = handler::shown(handler::forwarder(directory, clock, &random).await?, show);
+    let forwarder = handler::forwarder(directory, clock, &random).await?;
+    let forwarder = handler::shown(forwarder, if global.json { show_json } else { show });
     let handler = handler::handler(forwarder, clock);
     let saver = Arc::clone(directory);
     let mapping = Mapping::new(
@@ -75,7 +79,9 @@ pub(super) async fn run(
         }
     });
 
-    greet(endpoint.url(), &stream_arn, directory, args.data_dir.is_some());
+    if !global.json {
+        greet(endpoint.url(), &stream_arn, directory, args.data_dir.is_some());
+    }
     let never = AtomicBool::new(false);
     let work = async {
         let streams = aws_sdk_dynamodbstreams::Client::new(&sdk);
@@ -91,7 +97,9 @@ pub(super) async fn run(
         ended = work => ended,
         () = stop => Ok(()),
     };
-    farewell(&mapping.counts(), stream.waiting(), mapping.last_error());
+    if !global.json {
+        farewell(&mapping.counts(), stream.waiting(), mapping.last_error());
+    }
     drop((mapping, client, sdk));
     endpoint.stop().await;
     ended
@@ -144,33 +152,43 @@ fn greet(url: &str, stream_arn: &str, directory: &Directory, kept: bool) {
         r#""FieldsMap":{"M":{"event":{"S":"user.login"},"code":{"S":"T1000I"},"uid":{"S":"my-uid-1"},"#,
         r#""time":{"S":"2026-11-20T10:15:32Z"},"user":{"S":"me"},"ei":{"N":"0"}}}}"#,
     );
-    anstream::println!(
-        "DynamoDB at {url}, table {table}; events in {root}/events, poison in {root}/quarantine"
-    );
-    if !kept {
-        anstream::println!("{FAINT}the directory is removed at the end; --data-dir keeps one{FAINT:#}");
-    }
-    anstream::println!(
-        "\nTry, in another terminal (any credentials do):\n\
-         \x20 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_REGION=us-east-1\n\
+    let removed = if kept {
+        ""
+    } else {
+        "\nthe directory is removed at the end; --data-dir keeps one"
+    };
+    say(format_args!(
+        "DynamoDB at {url}, table {table}; events in {root}/events, poison in {root}/quarantine{removed}\n\n\
+         Try, in another terminal (any credentials do):\n\
+         \x20 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1\n\
          \x20 aws --endpoint-url {url} dynamodb describe-table --table-name {table}\n\
          \x20 aws --endpoint-url {url} dynamodb scan --table-name {table} --max-items 3\n\
          \x20 aws --endpoint-url {url} dynamodb put-item --table-name {table} --item '{item}'\n\
-         \x20 aws --endpoint-url {url} dynamodbstreams describe-stream --stream-arn {stream_arn}\n\
-         \nForwarded (Ctrl-C ends):"
-    );
+         \x20 aws --endpoint-url {url} dynamodbstreams describe-stream --stream-arn {stream_arn}\n\n\
+         Forwarded (Ctrl-C ends):"
+    ));
 }
 
 fn farewell(counts: &Counts, waiting: usize, last_error: Option<String>) {
-    anstream::println!(
+    say(format_args!(
         "\n{} invocations, {} retries, {} given up, {waiting} records waiting",
         counts.invocations,
         counts.retries,
         counts.exhausted + counts.too_old
-    );
+    ));
     if let Some(error) = last_error {
-        anstream::println!("{ERROR}the function's last error: {error}{ERROR:#}");
+        say(format_args!("{ERROR}the function's last error: {error}{ERROR:#}"));
     }
+}
+
+/// Prints a line; that nobody reads it is no reason to stop.
+fn say(line: impl Display) {
+    let _ = writeln!(anstream::stdout(), "{line}");
+}
+
+/// One forwarded event as it is, for machines.
+fn show_json(line: &[u8]) {
+    say(String::from_utf8_lossy(line));
 }
 
 /// One forwarded event on one line.
@@ -180,12 +198,12 @@ fn show(line: &[u8]) {
     let time = text("time");
     let time = time.get(11..19).unwrap_or(&time);
     let session: String = text("sid").chars().take(8).collect();
-    anstream::println!(
+    say(format_args!(
         "{FAINT}{time}{FAINT:#}  {TYPE}{:<22}{TYPE:#} {:<8} {:<24} {FAINT}{session}{FAINT:#}",
         text("event"),
         text("code"),
         text("user"),
-    );
+    ));
 }
 
 /// Text of an event without what would steer the terminal.

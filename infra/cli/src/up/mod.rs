@@ -111,7 +111,7 @@ pub async fn run(global: &Global, args: UpArgs) -> Result<Exit, String> {
             () = stop => Err("stopped before the end".to_owned()),
         }
     } else {
-        Box::pin(live::run(&args, &directory, &clock, stop))
+        Box::pin(live::run(global, &args, &directory, &clock, stop))
             .await
             .map(|()| Exit::Done)
     };
