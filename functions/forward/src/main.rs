@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await?;
     let function = Function::new(forwarder, clock);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(event.context.deadline);
+        let deadline = deadline(event.context.deadline, &Clock::system());
         let (answer, report) = function.invoke_reported(event.payload.get(), deadline).await?;
         #[allow(clippy::print_stdout)] // Where CloudWatch reads metrics.
         {
@@ -27,4 +27,15 @@ async fn main() -> Result<(), Error> {
         Ok::<_, Error>(RawValue::from_string(answer)?)
     }))
     .await
+}
+
+/// When the invocation ends. Lambda sends a time; `cargo lambda watch` (1.9) sends what is left, as if of 1970.
+fn deadline(milliseconds: u64, clock: &Clock) -> SystemTime {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let sent = Duration::from_millis(milliseconds);
+    if sent < DAY {
+        clock.now() + sent
+    } else {
+        SystemTime::UNIX_EPOCH + sent
+    }
 }

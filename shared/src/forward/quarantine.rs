@@ -29,7 +29,16 @@ pub(crate) fn object(entries: &[Quarantined<'_>]) -> (String, Vec<u8>) {
     let mut body = Vec::new();
     for entry in entries {
         // Texts and raw JSON always serialize, and a Vec takes all.
+        let start = body.len();
         let _ = serde_json::to_writer(&mut body, entry);
+        // A raw record may stand on several lines; JSON has line ends only between its tokens.
+        for byte in body
+            .iter_mut()
+            .skip(start)
+            .filter(|byte| matches!(byte, b'\n' | b'\r'))
+        {
+            *byte = b' ';
+        }
         body.push(b'\n');
     }
     let first = entries
