@@ -1,5 +1,12 @@
 //! `tidewatch up --once` through the real binary: it passes, finds each planted fault, and survives kills.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)] // A test may.
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;

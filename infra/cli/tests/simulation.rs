@@ -3,6 +3,13 @@
 //! Records go straight into shards; the mapping, the pipeline, the file sink and the check are the real ones. Between
 //! pipeline and file stands a sink that fails, answers in part, is slow, hangs, and is down for a while.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)] // A test may.
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -309,9 +316,9 @@ async fn sinks_that_lose_and_exchange_are_found() {
             let mut records = records.to_vec();
             if call % 5 == 0 && records.len() > 1 {
                 if self.1 {
-                    records.reverse()
+                    records.reverse();
                 } else {
-                    drop(records.pop())
+                    records.pop();
                 }
             }
             async move {

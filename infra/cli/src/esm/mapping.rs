@@ -26,6 +26,9 @@ const MOST_BYTES: usize = 6 * 1024 * 1024;
 pub type Handler =
     Arc<dyn Fn(String, SystemTime) -> BoxFuture<'static, Result<String, String>> + Send + Sync>;
 
+/// Told how far a mapping got.
+type Progress = Box<dyn Fn(&Stream, &Counts) + Send + Sync>;
+
 /// An event source mapping between one stream and one function.
 pub struct Mapping {
     pub(super) settings: Settings,
@@ -37,7 +40,7 @@ pub struct Mapping {
     counts: Mutex<Counts>,
     last_error: Mutex<Option<String>>,
     /// Called after each answer that moved a checkpoint.
-    progress: Box<dyn Fn(&Stream, &Counts) + Send + Sync>,
+    progress: Progress,
     /// Invocations that were given up and go on running.
     pub(super) zombies: Mutex<JoinSet<()>>,
 }

@@ -38,8 +38,7 @@ pub fn handler(forwarder: Forwarder, clock: &Clock) -> Handler {
     Arc::new(move |payload, deadline| {
         let function = Arc::clone(&function);
         async move {
-            function
-                .invoke(&payload, deadline)
+            Box::pin(function.invoke(&payload, deadline))
                 .await
                 .map_err(|error| error.to_string())
         }

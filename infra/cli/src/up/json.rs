@@ -16,9 +16,9 @@ pub enum Json {
     /// A string
     Text(String),
     /// An array
-    List(Vec<Json>),
+    List(Vec<Self>),
     /// An object, keys sorted
-    Map(BTreeMap<String, Json>),
+    Map(BTreeMap<String, Self>),
 }
 
 impl Json {

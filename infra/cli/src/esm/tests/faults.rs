@@ -92,8 +92,7 @@ async fn with_a_zombie(seed: u64) -> Vec<u64> {
     let mapping = mapping.with_faults(faults);
     mapping.run().await;
     assert_eq!(mapping.counts().zombies, mapping.counts().timeouts);
-    let seen = seen.lock().unwrap().clone();
-    seen
+    seen.lock().unwrap().clone()
 }
 
 #[tokio::test(start_paused = true)]
