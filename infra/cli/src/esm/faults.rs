@@ -135,12 +135,14 @@ impl Faults {
 
     /// The fault of the next invocation.
     pub(super) fn draw(&self) -> Option<Fault> {
-        let planned = self
+        let planned: Vec<Fault> = self
             .planned()
             .iter()
             .copied()
-            .find(|&fault| fault != Fault::Recut);
-        planned.or_else(|| {
+            .filter(|&fault| fault != Fault::Recut)
+            .collect();
+        let place = usize::try_from(self.random.below(planned.len() as u64)).unwrap_or_default();
+        planned.get(place).copied().or_else(|| {
             self.kinds
                 .iter()
                 .copied()

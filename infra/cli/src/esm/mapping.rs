@@ -323,11 +323,12 @@ impl Mapping {
         let Some(first) = attempt.records.first().filter(|_| self.faults.draw_recut()) else {
             return attempt;
         };
-        let most = usize::try_from(1 + self.random.below(self.settings.batch_size as u64)).unwrap_or(1);
-        let records = self.peek(lane, first.position, most).records;
-        if records.len() == attempt.records.len() || records.is_empty() {
-            return attempt;
-        }
+        let other = (0..4).find_map(|_| {
+            let most = usize::try_from(1 + self.random.below(self.settings.batch_size as u64)).unwrap_or(1);
+            let records = self.peek(lane, first.position, most).records;
+            (!records.is_empty() && records.len() != attempt.records.len()).then_some(records)
+        });
+        let Some(records) = other else { return attempt };
         self.fired(Fault::Recut);
         lane.pending.clear();
         lane.next = records.last().map_or(lane.next, |last| last.position + 1);

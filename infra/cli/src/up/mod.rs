@@ -36,7 +36,7 @@ use clap::Args;
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
 
-use crate::cli::{Exit, Global};
+use crate::cli::{Exit, Global, Output};
 use crate::esm::Settings;
 pub use plant::Plant;
 use state::Directory;
@@ -63,7 +63,7 @@ pub struct UpArgs {
     /// Rows a second without --once; 0 for none
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub rate: u32,
-    /// Most records in a batch
+    /// Most records in a batch; with --once at most a twentieth of the rows, so that every fault gets its turn
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = batch_size)]
     pub batch_size: usize,
     /// Spoil the output before the check of --once, which must find it
@@ -76,7 +76,7 @@ fn within(text: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, S
     number.ok_or_else(|| format!("a number from {} to {} is due", range.start(), range.end()))
 }
 
-/// Below a hundred not every fault would get its turn; a day holds no more than the engine can take.
+/// Below a hundred not every fault would get its turn; above a million the traffic would not fit into memory.
 fn events(text: &str) -> Result<usize, String> {
     within(text, 100..=1_000_000)
 }
@@ -88,7 +88,11 @@ fn batch_size(text: &str) -> Result<usize, String> {
 impl UpArgs {
     fn settings(&self, directory: &Directory) -> Settings {
         Settings {
-            batch_size: self.batch_size,
+            batch_size: if self.once {
+                self.batch_size.min(self.events / 20)
+            } else {
+                self.batch_size
+            },
             on_failure: Some(directory.on_failure()),
             ..Settings::default()
         }
@@ -115,6 +119,13 @@ pub async fn run(global: &Global, args: UpArgs) -> Result<Exit, String> {
             .await
             .map(|()| Exit::Done)
     };
-    directory.close();
+    if matches!(ended, Ok(Exit::Found)) && args.plant.is_none() && args.data_dir.is_none() {
+        Output::new(global).say(format_args!(
+            "kept for a closer look: {}\n",
+            directory.root().display()
+        ));
+    } else {
+        directory.close();
+    }
     ended
 }

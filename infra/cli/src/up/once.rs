@@ -74,9 +74,7 @@ pub(super) async fn run(
     }
     let mut found = check(&traffic, &directory.events(), &directory.quarantine())
         .map_err(|error| format!("cannot check the output: {error}"))?;
-    for fault in Fault::ALL.into_iter().filter(|fault| mapping.of(*fault) == 0) {
-        found.add("fault never happened", fault.name().to_owned());
-    }
+    note_absent_faults(&mut found, &mapping);
     let given_up = mapping.exhausted + mapping.too_old;
     if given_up > 0 {
         found.add(
@@ -99,6 +97,13 @@ pub(super) async fn run(
         .result(&summary, &text(&summary))
         .map_err(|failure| failure.to_string())?;
     Ok(if ok { Exit::Done } else { Exit::Found })
+}
+
+/// A fault that never happened proved nothing.
+fn note_absent_faults(found: &mut Findings, mapping: &Counts) {
+    for fault in Fault::ALL.into_iter().filter(|fault| mapping.of(*fault) == 0) {
+        found.add("fault never happened", fault.name().to_owned());
+    }
 }
 
 /// Writes the rows and forwards them until nothing is left.
@@ -262,4 +267,27 @@ fn text(summary: &Summary) -> String {
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_never_happened_is_a_finding() {
+        let mut counts = Counts {
+            redeliveries: 1,
+            zombies: 1,
+            recut: 1,
+            crashes: 1,
+            slow: 1,
+            ..Counts::default()
+        };
+        let mut found = Findings::default();
+        note_absent_faults(&mut found, &counts);
+        assert!(found.wrong.is_empty());
+        counts.zombies = 0;
+        note_absent_faults(&mut found, &counts);
+        assert_eq!(found.wrong["fault never happened"].first, ["zombie"]);
+    }
 }
