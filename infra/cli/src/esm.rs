@@ -1,1 +1,0 @@
-//! Lambda event source mapping with its own semantics, simulated.

@@ -1,0 +1,107 @@
+//! Connects the mapping to the `forward` function itself, with a file sink.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tidewatch::clock::Clock;
+use tidewatch::config::Config;
+use tidewatch::forward::{Acked, Forwarder, Outgoing, Sink, SinkError};
+use tidewatch::random::Random;
+use tidewatch_forward::Function;
+
+use super::plant::Plant;
+use super::state::Directory;
+use crate::esm::Handler;
+
+/// Starts a forwarder that writes events and quarantine below `directory`.
+///
+/// # Errors
+/// A message if a directory cannot be opened.
+pub async fn forwarder(directory: &Directory, clock: &Clock, random: &Random) -> Result<Forwarder, String> {
+    let uri = |path: &Path| serde_json::Value::from(format!("file://{}", path.display())).to_string();
+    let document = format!(
+        "quarantine: {}\nsinks:\n  local: {{ uri: {}, format: event }}\n",
+        uri(&directory.quarantine()),
+        uri(&directory.events()),
+    );
+    let config = Config::parse(&document, "tidewatch up", []).map_err(|faults| faults.to_string())?;
+    Forwarder::start(&config, clock.clone(), random.clone())
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// The function around a forwarder, as a mapping calls it.
+pub fn handler(forwarder: Forwarder, clock: &Clock) -> Handler {
+    let function = Arc::new(Function::new(forwarder, clock.clone()));
+    Arc::new(move |payload, deadline| {
+        let function = Arc::clone(&function);
+        async move {
+            Box::pin(function.invoke(&payload, deadline))
+                .await
+                .map_err(|error| error.to_string())
+        }
+        .boxed()
+    })
+}
+
+/// Puts what `--plant` asks of a sink around each sink.
+pub fn planted(forwarder: Forwarder, plant: Option<Plant>) -> Forwarder {
+    match plant {
+        Some(Plant::Lose) => forwarder.map_sinks(|_, inner| {
+            Arc::new(Loses {
+                inner,
+                calls: AtomicUsize::new(0),
+            })
+        }),
+        Some(Plant::Double | Plant::Reorder | Plant::Tear) | None => forwarder,
+    }
+}
+
+/// Shows each record once a sink has taken it.
+pub fn shown(forwarder: Forwarder, show: fn(&[u8])) -> Forwarder {
+    forwarder.map_sinks(|_, inner| Arc::new(Shows { inner, show }))
+}
+
+/// Acknowledges the last record of each third call without passing it on.
+#[derive(Debug)]
+struct Loses {
+    inner: Arc<dyn Sink>,
+    calls: AtomicUsize,
+}
+
+impl Sink for Loses {
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+        let loses = self.calls.fetch_add(1, Ordering::Relaxed) % 3 == 2;
+        match records.split_last() {
+            Some((_, rest)) if loses => self.inner.deliver(rest),
+            _ => self.inner.deliver(records),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shows {
+    inner: Arc<dyn Sink>,
+    show: fn(&[u8]),
+}
+
+impl Sink for Shows {
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+        async move {
+            let acked = self.inner.deliver(records).await?;
+            match &acked {
+                Acked::All => records.iter().for_each(|record| (self.show)(record.line)),
+                Acked::Some(places) => {
+                    places
+                        .iter()
+                        .filter_map(|place| records.get(*place))
+                        .for_each(|record| (self.show)(record.line));
+                }
+            }
+            Ok(acked)
+        }
+        .boxed()
+    }
+}

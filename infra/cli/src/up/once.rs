@@ -1,0 +1,293 @@
+//! `tidewatch up --once`: a run that ends by itself with a verdict.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tidewatch::clock::Clock;
+use tidewatch::random::Random;
+use time::{OffsetDateTime, Time};
+
+use super::check::{Findings, check};
+use super::endpoint::Endpoint;
+use super::plant::spoil;
+use super::route::Router;
+use super::state::{Directory, Progress, Run};
+use super::traffic::{Step, steps};
+use super::{UpArgs, handler, reader, tables, writer};
+use crate::cli::{ERROR, Exit, GOOD, Global, Output, paint};
+use crate::esm::{Counts, Fault, Faults, Mapping, Stream};
+
+/// The traffic of a run covers two hours around midnight, whatever its size.
+const SPAN: time::Duration = time::Duration::hours(2);
+/// How often an invocation gets a fault of each kind, of a thousand.
+const FAULTS: u64 = 30;
+/// The longest stall of a zombie.
+const STALL: Duration = Duration::from_millis(400);
+/// A run in which nothing moves for so long has failed.
+const STUCK: Duration = Duration::from_secs(120);
+/// The writer's position is saved after so many rows.
+const SAVE_EACH: usize = 50;
+
+/// What a run came to.
+#[derive(Debug, Serialize)]
+struct Summary {
+    ok: bool,
+    seed: u64,
+    events: usize,
+    seconds: f64,
+    found: Findings,
+    mapping: Counts,
+    given_up: u64,
+}
+
+/// Writes, forwards, checks and says what came of it.
+///
+/// # Errors
+/// A message if the run could not be made; what the check finds is no error but [`Exit::Found`].
+pub(super) async fn run(
+    global: &Global,
+    args: &UpArgs,
+    directory: &Arc<Directory>,
+    clock: &Clock,
+) -> Result<Exit, String> {
+    let began = clock.instant();
+    let today = OffsetDateTime::from(clock.now()).replace_time(Time::MIDNIGHT);
+    let new = Run {
+        seed: args.seed,
+        events: Some(args.events),
+        start: today.unix_timestamp() - SPAN.whole_seconds() / 2,
+        portion: 0,
+        written: 0,
+    };
+    let begun = directory.run(&new)?;
+    let start = OffsetDateTime::from_unix_timestamp(begun.start).map_err(|error| error.to_string())?;
+    let spacing: time::Duration = SPAN / i32::try_from(args.events).unwrap_or(i32::MAX);
+    let traffic = Arc::new(steps(args.seed, start, spacing, args.events));
+    let mapping = forward(global, args, directory, clock, &begun, &traffic).await?;
+    if let Some(plant) = args.plant {
+        spoil(plant, &traffic, &directory.events())
+            .map_err(|error| format!("cannot plant a fault: {error}"))?;
+    }
+    let mut found = check(&traffic, &directory.events(), &directory.quarantine())
+        .map_err(|error| format!("cannot check the output: {error}"))?;
+    note_absent_faults(&mut found, &mapping);
+    let given_up = mapping.exhausted + mapping.too_old;
+    if given_up > 0 {
+        found.add(
+            "given up",
+            format!("{given_up} records, see {}", directory.on_failure().display()),
+        );
+    }
+    let seconds = (clock.instant() - began).as_secs_f64();
+    let ok = found.wrong.is_empty();
+    let summary = Summary {
+        ok,
+        seed: args.seed,
+        events: args.events,
+        seconds,
+        found,
+        mapping,
+        given_up,
+    };
+    Output::new(global)
+        .result(&summary, &text(&summary))
+        .map_err(|failure| failure.to_string())?;
+    Ok(if ok { Exit::Done } else { Exit::Found })
+}
+
+/// A fault that never happened proved nothing.
+fn note_absent_faults(found: &mut Findings, mapping: &Counts) {
+    for fault in Fault::ALL.into_iter().filter(|fault| mapping.of(*fault) == 0) {
+        found.add("fault never happened", fault.name().to_owned());
+    }
+}
+
+/// Writes the rows and forwards them until nothing is left.
+async fn forward(
+    global: &Global,
+    args: &UpArgs,
+    directory: &Arc<Directory>,
+    clock: &Clock,
+    begun: &Run,
+    traffic: &Arc<Vec<Step>>,
+) -> Result<Counts, String> {
+    let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(0)).await?;
+    let sdk = endpoint.clients().await;
+    let client = aws_sdk_dynamodb::Client::new(&sdk);
+    let stream_arn = tables::create(&client, clock).await?;
+
+    let random = Random::seeded(args.seed);
+    let saved = directory.progress()?;
+    let stream = Arc::new(Stream::restored(&stream_arn, saved.checkpoints));
+    let forwarder = handler::forwarder(directory, clock, &random).await?;
+    let handler = handler::handler(handler::planted(forwarder, args.plant), clock);
+    let settings = args.settings(directory);
+    let (unsaved, saver) = (Arc::new(Mutex::new(None)), Arc::clone(directory));
+    let failed = Arc::clone(&unsaved);
+    let mapping = Mapping::new(
+        settings,
+        Arc::clone(&stream),
+        handler,
+        clock.clone(),
+        random.clone(),
+    )
+    .map_err(|error| error.to_string())?
+    .with_faults(Faults::new(&Fault::ALL, FAULTS, STALL, random))
+    .with_counts(saved.counts)
+    .with_progress(move |stream, counts| {
+        let progress = Progress {
+            checkpoints: stream.checkpoints(),
+            counts: counts.clone(),
+        };
+        if let Err(message) = saver.save_progress(&progress) {
+            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+        }
+    });
+
+    let (written, done) = (AtomicUsize::new(begun.written), AtomicBool::new(false));
+    let bar = bar(args.events, global);
+    let write = async {
+        let progress = |rows| {
+            bar.set_position(rows as u64);
+            if written.fetch_max(rows, Ordering::Relaxed) / SAVE_EACH < rows / SAVE_EACH {
+                let _ = directory.save_run(&Run {
+                    written: rows,
+                    ..begun.clone()
+                });
+            }
+        };
+        writer::write_all(&client, traffic, begun.written, progress).await?;
+        done.store(true, Ordering::Release);
+        bar.set_message("waiting for the mapping");
+        Ok(())
+    };
+    let read = async {
+        let streams = aws_sdk_dynamodbstreams::Client::new(&sdk);
+        let mut router = Router::new(Arc::clone(&stream), args.events / 2);
+        reader::read(&streams, &stream_arn, &mut router, &done, clock).await?;
+        stream.end();
+        Ok(())
+    };
+    let forward = async {
+        mapping.run().await;
+        Ok(())
+    };
+    let work = async { tokio::try_join!(write, read, forward).map(|_| ()) };
+    let moved = || {
+        (
+            written.load(Ordering::Relaxed),
+            stream.waiting(),
+            mapping.counts().successes,
+        )
+    };
+    let ended = tokio::select! {
+        ended = work => ended,
+        () = stuck(clock, moved) => Err(format!(
+            "nothing moved for {} s, {} records wait; the function's last error: {}",
+            STUCK.as_secs(), stream.waiting(), mapping.last_error().unwrap_or_else(|| "none".to_owned()),
+        )),
+    };
+    bar.finish_and_clear();
+    ended?;
+    if let Some(message) = unsaved.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(message);
+    }
+    let counts = mapping.counts();
+    drop((mapping, client, sdk));
+    endpoint.stop().await;
+    Ok(counts)
+}
+
+/// Ends when what `moved` answers has been the same for too long.
+async fn stuck<T: PartialEq>(clock: &Clock, moved: impl Fn() -> T) {
+    let (mut last, mut since) = (moved(), clock.instant());
+    loop {
+        clock.sleep(Duration::from_secs(1)).await;
+        let now = moved();
+        if now != last {
+            (last, since) = (now, clock.instant());
+        } else if clock.instant() - since > STUCK {
+            return;
+        }
+    }
+}
+
+fn bar(events: usize, global: &Global) -> ProgressBar {
+    let shown = std::io::stderr().is_terminal() && !global.json;
+    let target = if shown {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} rows, {per_sec}, {eta} {msg}");
+    let bar = ProgressBar::with_draw_target(Some(events as u64), target);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// The summary for people.
+fn text(summary: &Summary) -> String {
+    let (found, mapping) = (&summary.found, &summary.mapping);
+    let faults: Vec<String> = Fault::ALL
+        .iter()
+        .map(|fault| format!("{} {}", fault.name(), mapping.of(*fault)))
+        .collect();
+    let mut text = format!(
+        "{} rows in {:.1} s (seed {}), {} invocations, {} records handed over\n\
+         expected {} lines, found {} in {} files; {} rows in quarantine\n\
+         faults injected: {}\n",
+        summary.events,
+        summary.seconds,
+        summary.seed,
+        mapping.invocations,
+        mapping.records,
+        found.expected,
+        found.lines,
+        found.files,
+        found.quarantined,
+        faults.join(", "),
+    );
+    for (kind, wrong) in &found.wrong {
+        text.push_str(&format!("{}: {}\n", paint(ERROR, kind), wrong.count));
+        wrong
+            .first
+            .iter()
+            .for_each(|what| text.push_str(&format!("  {what}\n")));
+    }
+    if found.wrong.is_empty() {
+        text.push_str(&format!(
+            "{}\n",
+            paint(GOOD, "nothing lost, doubled, torn or out of order")
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_never_happened_is_a_finding() {
+        let mut counts = Counts {
+            redeliveries: 1,
+            zombies: 1,
+            recut: 1,
+            crashes: 1,
+            slow: 1,
+            ..Counts::default()
+        };
+        let mut found = Findings::default();
+        note_absent_faults(&mut found, &counts);
+        assert!(found.wrong.is_empty());
+        counts.zombies = 0;
+        note_absent_faults(&mut found, &counts);
+        assert_eq!(found.wrong["fault never happened"].first, ["zombie"]);
+    }
+}
