@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 use serde_json::value::RawValue;
 use tidewatch::clock::Clock;
-use tidewatch::config::Config;
+use tidewatch::config::{CONFIG_VARIABLE, Config};
 use tidewatch::forward::Forwarder;
 use tidewatch::random::Random;
 use tidewatch_forward::Function;
@@ -13,7 +13,7 @@ use tidewatch_forward::Function;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let config = Config::load().await?;
+    let config = Config::load(std::env::var(CONFIG_VARIABLE).ok().as_deref()).await?;
     let clock = Clock::system();
     let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await?;
     let function = Function::new(forwarder, clock);

@@ -65,6 +65,8 @@ pub struct Global {
 pub enum Command {
     /// Create, verify, plan, apply or print the tables
     Table(crate::table::TableArgs),
+    /// Check a configuration document, print its schema
+    Config(crate::config::ConfigArgs),
     /// Run the whole system on this machine
     Up(crate::up::UpArgs),
     /// Print a shell completion script

@@ -3,11 +3,13 @@
 //! | module | command | what it does |
 //! |---|---|---|
 //! | [`table`] | `tidewatch table …` | create, verify, plan, apply and print the tables |
+//! | [`config`] | `tidewatch config …` | check a configuration document, print its schema |
 //! | [`up`] | `tidewatch up` | everything on one machine |
 //! | [`esm`] | – | Lambda's event source mapping, simulated |
 //! | [`cli`] | – | what all commands share: options, exit codes, AWS clients, output |
 
 pub mod cli;
+pub mod config;
 pub mod esm;
 pub mod table;
 pub mod up;

@@ -109,21 +109,17 @@ pub struct AwsConfig {
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Config {
-    /// Reads the document that the process's `TIDEWATCH_CONFIG` names (none: an empty one), with the environment's
-    /// overrides. One request for s3:// and ssm:.
+    /// Reads the document at `uri`, as `TIDEWATCH_CONFIG` names it (none: an empty one), with the overrides of the
+    /// process's environment. One request for s3:// and ssm:, with the AWS default chain.
     ///
     /// # Errors
     /// [`LoadError`] if the document cannot be read, or with every fault of it.
-    pub async fn load() -> Result<Self, LoadError> {
-        let variables = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX));
-        let (place, text) = match std::env::var(CONFIG_VARIABLE) {
-            Ok(uri) if !uri.is_empty() => {
-                let text = read_text(&uri).await?;
-                (uri, text)
-            }
-            _ => ("no document".to_owned(), String::new()),
+    pub async fn load(uri: Option<&str>) -> Result<Self, LoadError> {
+        let (place, text) = match uri.filter(|uri| !uri.is_empty()) {
+            Some(uri) => (uri, read_text(uri).await?),
+            None => ("no document", String::new()),
         };
-        Ok(Self::parse(&text, &place, variables)?)
+        Ok(Self::parse(&text, place, std::env::vars())?)
     }
 
     /// Reads a document; `place` names it in faults. `variables` are environment variables: those that begin with
