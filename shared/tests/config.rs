@@ -43,7 +43,7 @@ fn json_is_a_document_too() {
 
 #[test]
 fn every_fault_is_told_at_once_with_its_place() {
-    let text = "quarantine: ftp://x\ncolour: red\nsinks:\n  Bad Name: { uri: 'stdout://' }\n  a:\n    uri: file:relative\n    format: xml\n    timeout: soon\n    retries: 3\n  b: {}\n  c: [1]\nmodify_unproven: maybe\naws:\n  access_key: AKIA\n  endpoint_url: nowhere\n";
+    let text = "quarantine: ftp://x\ncolour: crimson\nsinks:\n  Bad Name: { uri: 'stdout://' }\n  a:\n    uri: file:relative\n    format: xml\n    timeout: soon\n    retries: 3\n  b: {}\n  c: [1]\nmodify_unproven: maybe\naws:\n  access_key: AKIA\n  endpoint_url: nowhere\n";
     let faults = Config::parse(text, "t.yaml", []).unwrap_err();
     let found: Vec<(String, String)> = faults
         .0
@@ -70,12 +70,9 @@ fn every_fault_is_told_at_once_with_its_place() {
         );
     }
     // A value may be a secret: no fault quotes one.
-    for value in ["ftp", "red", "xml", "soon", "maybe", "AKIA", "nowhere"] {
+    for value in ["crimson", "xml", "soon", "maybe", "AKIA", "nowhere"] {
         assert!(
-            !faults
-                .0
-                .iter()
-                .any(|fault| fault.message.contains(value) && value != "ftp"),
+            !faults.0.iter().any(|fault| fault.message.contains(value)),
             "{value}: {faults}"
         );
     }

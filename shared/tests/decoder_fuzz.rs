@@ -143,8 +143,8 @@ async fn mutated_rows_never_panic_and_every_record_is_accounted_for() {
             if let Ok(Some((event, line))) = decoder.decode(&text) {
                 events += 1;
                 let (key, line) = (event.key, line.to_owned());
-                let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-                assert!(value.is_object(), "{line}");
+                serde_json::from_str::<serde::de::IgnoredAny>(&line).unwrap();
+                assert!(line.starts_with('{'), "{line}");
                 // Canonical text is canonical: as a legacy row it comes out the same.
                 let legacy = serde_json::json!({"SessionID": {"S": &*event.session_id}, "EventIndex": {"N": &*event.event_index},
                     "EventType": {"S": "x"}, "Fields": {"S": line}});
@@ -154,7 +154,7 @@ async fn mutated_rows_never_panic_and_every_record_is_accounted_for() {
                 assert_eq!(again.key, key);
             }
             number += 1;
-            if serde_json::from_str::<serde_json::Value>(&text).is_ok() {
+            if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() {
                 let record = format!(
                     r#"{{"eventID":"e","eventName":"INSERT","dynamodb":{{"SequenceNumber":"{number}","NewImage":{text}}}}}"#
                 );
@@ -175,8 +175,10 @@ async fn mutated_rows_never_panic_and_every_record_is_accounted_for() {
             records.len()
         );
     }
-    for line in setup.quarantined() {
-        assert_ne!(line["kind"], "panic", "{line}");
+    let quarantined = support::read_lines(&setup.dir.path().join("quarantine"), "ndjson").concat();
+    assert!(quarantined.len() > 10, "{}", quarantined.len());
+    for line in quarantined {
+        assert!(!line.starts_with(r#"{"kind":"panic""#), "{line}");
     }
     println!("{rows} rows, {events} of them events");
     assert!(rows > 100 && events > 10, "{rows} rows, {events} events");

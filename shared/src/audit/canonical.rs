@@ -27,9 +27,9 @@ pub enum Fault {
     /// Nested deeper than DynamoDB stores (32 levels; twice that is accepted).
     #[error("nested too deeply")]
     Depth,
-    /// Larger than a batch can be.
-    #[error("too large")]
-    Size,
+    /// The row is an event's, but its keys or its payload are missing.
+    #[error("no SessionID, no EventIndex, or neither FieldsMap nor Fields")]
+    Incomplete,
 }
 
 /// Levels that are accepted; DynamoDB stores 32.
@@ -71,6 +71,18 @@ struct Member {
     escaped: bool,
     chunk: Range<usize>,
     value: usize,
+}
+
+/// The first eight bytes as a number that sorts as they do; zeros stand for what a shorter key lacks.
+fn prefix(key: &[u8]) -> u64 {
+    if let Some(first) = key.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut bytes = [0; 8];
+    if let Some(start) = bytes.get_mut(..key.len()) {
+        start.copy_from_slice(key);
+    }
+    u64::from_be_bytes(bytes)
 }
 
 /// A map that has been begun.
@@ -193,12 +205,8 @@ impl Canonical {
             at..self.escaped_keys.len()
         };
         self.text.push(b':');
-        let mut prefix = [0; 8];
-        for (to, from) in prefix.iter_mut().zip(key.as_bytes()) {
-            *to = *from;
-        }
         self.members.push(Member {
-            prefix: u64::from_be_bytes(prefix),
+            prefix: prefix(key.as_bytes()),
             key: at,
             escaped: !plain,
             chunk: start..start,

@@ -152,6 +152,9 @@ impl Uri {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("a URI takes no user or password; name secrets by reference".to_owned());
         }
+        if url.scheme() == "file" && !text.starts_with("file:///") {
+            return Err("an absolute directory is due: file:///dir".to_owned());
+        }
         if url.fragment().is_some() {
             return Err("a URI takes no #fragment".to_owned());
         }
