@@ -7,7 +7,8 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::disallowed_methods
+    clippy::disallowed_methods,
+    clippy::indexing_slicing
 )]
 
 use std::hint::black_box;
@@ -101,7 +102,7 @@ fn main() {
         runtime
             .block_on(start)
             .unwrap()
-            .map_sinks(move |_, _| memory.clone())
+            .map_sinks(move |_, _| std::sync::Arc::<Memory>::clone(&memory))
     };
     let forward = |forwarder: &Forwarder| {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(300);
@@ -163,7 +164,7 @@ fn main() {
     let mut second = Vec::new();
     let mut rate = Vec::new();
     for _ in 0..60 {
-        let one = time(&mut || drop(black_box(parse())));
+        let one = time(&mut || _ = black_box(parse()));
         let two = time(&mut || drop(black_box(parse_and_write())));
         let fresh = forwarder();
         let ours = time(&mut || drop(black_box(forward(&fresh))));

@@ -19,6 +19,8 @@ async fn deliver(sink: &File, range: std::ops::Range<u32>, days: &[&str]) -> Res
     let records: Vec<Outgoing<'_>> = range
         .zip(&lines)
         .map(|(n, line)| Outgoing {
+            position: 0,
+            event_id: None,
             id: line,
             key: u128::from(n) + 1,
             session_id: "s",

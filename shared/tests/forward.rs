@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
 )]
 
 mod support;
@@ -155,7 +156,9 @@ async fn a_panic_is_caught_and_its_record_quarantined() {
     assert_eq!(quarantined[0]["kind"], "panic");
     assert_eq!(quarantined[0]["sink"], "a");
     assert_eq!(quarantined[0]["sequence_number"], "2");
-    assert_eq!(quarantined[0]["event"]["ei"], 2);
+    assert_eq!(quarantined[0]["event_id"], "e2");
+    assert_eq!(quarantined[0]["record"]["dynamodb"]["SequenceNumber"], "2");
+    assert_eq!((handled.report.delivered, handled.report.quarantined), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -178,7 +178,8 @@ async fn what_may_not_write_the_quarantine_does_not_start() {
     );
     let config = Config::parse(&document, "test", []).unwrap();
     let started = Forwarder::start(&config, Clock::system(), Random::seeded(1)).await;
-    let message = started.err().expect("it started").to_string();
+    let Err(error) = started else { panic!("it started") };
+    let message = error.to_string();
     assert!(
         message.contains("s3://audit-bucket/q/probe") && message.contains("SignatureDoesNotMatch"),
         "{message}"

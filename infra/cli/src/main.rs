@@ -4,10 +4,20 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use tidewatch_cli::cli::{Cli, Command, Exit, Failure, Global, Output};
+use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What the pipeline says of each record is for a function's log; `up` shows it in its own way.
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tidewatch::forward=off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
     match run(cli.command, &cli.global).await {
         Ok(exit) => exit.into(),
         Err(failure) => {

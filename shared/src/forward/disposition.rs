@@ -211,10 +211,8 @@ fn disposition<'a>(
         .payload
         .as_ref()
         .ok_or_else(|| malformed("the row has an EventType but neither FieldsMap nor Fields"))?;
-    if modify {
-        if let Some(skip) = unchanged(record, &row, rules, out) {
-            return Ok(Err(skip));
-        }
+    if modify && let Some(skip) = unchanged(record, &row, rules, out) {
+        return Ok(Err(skip));
     }
     let event = audit::identify(&row, payload, out, record.created)
         .ok_or_else(|| malformed("the row has no SessionID or no EventIndex"))?;

@@ -24,6 +24,7 @@ mod sink;
 pub mod sinks;
 mod start;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -166,14 +167,19 @@ impl Forwarder {
             random: &self.random,
             stop,
         };
-        let served = self.deliver(&deliverables, &out, &tries).await;
+        let served = Box::pin(self.deliver(payload, &deliverables, &out, &tries)).await;
 
         let first_left = served.iter().filter_map(|served| served.first_left).min();
         let cut = first_left
             .and_then(|at| deliverables.get(at))
             .map(|deliverable| deliverable.at)
             .or(limit);
-        self.count(&judged, cut, &mut report);
+        let refused: HashSet<usize> = served
+            .iter()
+            .flat_map(|served| &served.refused)
+            .copied()
+            .collect();
+        self.count(&judged, cut, &refused, &mut report);
         for (sink, served) in self.sinks.iter().zip(served) {
             report.repeats += served.report.repeats;
             report.sinks.insert(sink.name.clone(), served.report);
@@ -213,7 +219,6 @@ impl Forwarder {
                 event_id,
                 sequence_number,
                 record: serde_json::from_str::<&RawValue>(poison.raw).ok(),
-                event: None,
             });
         }
         let Some(first) = first else { return Ok(None) };
@@ -244,6 +249,7 @@ impl Forwarder {
     /// Serves every sink, concurrently.
     async fn deliver(
         &self,
+        payload: &str,
         deliverables: &[Deliverable<'_>],
         out: &Canonical,
         tries: &Tries<'_>,
@@ -272,20 +278,22 @@ impl Forwarder {
             let lines = deliverables
                 .iter()
                 .enumerate()
-                .filter_map(|(at, Deliverable { judged, .. })| {
+                .filter_map(|(index, Deliverable { at, judged })| {
                     let Disposition::Deliver(event, payload) = &judged.disposition else {
                         return None;
                     };
                     let line = match format {
                         Format::Event => out.get(payload.clone()),
                         Format::Envelope => {
-                            let end = ends.get(at).copied()?;
+                            let end = ends.get(index).copied()?;
                             let line = envelopes.get(start..end)?;
                             start = end;
                             line
                         }
                     };
                     Some(Outgoing {
+                        position: *at,
+                        event_id: judged.event_id.as_deref(),
                         id: &event.id,
                         key: event.key,
                         session_id: &event.session_id,
@@ -298,18 +306,26 @@ impl Forwarder {
         };
         let serve = self.sinks.iter().map(|sink| {
             let records = outgoing(sink.format);
-            async move { sink.serve(&records, &self.quarantine, tries).await }
+            async move { sink.serve(&records, payload, &self.quarantine, tries).await }
         });
         join_all(serve).await
     }
 
     /// Counts what became of the records before the cut; those behind it come again.
-    fn count(&self, judged: &[Judged<'_>], cut: Option<usize>, report: &mut Report) {
+    fn count(
+        &self,
+        judged: &[Judged<'_>],
+        cut: Option<usize>,
+        refused: &HashSet<usize>,
+        report: &mut Report,
+    ) {
         let end = cut.unwrap_or(judged.len());
         report.retried = judged.len() - end;
         let mut oldest: Option<SystemTime> = None;
-        for judged in judged.iter().take(end) {
+        for (at, judged) in judged.iter().enumerate().take(end) {
             match &judged.disposition {
+                // Delivered to other sinks perhaps, but not to all.
+                Disposition::Deliver(..) if refused.contains(&at) => report.quarantined += 1,
                 Disposition::Deliver(..) => {
                     report.delivered += 1;
                     oldest = oldest.into_iter().chain(judged.created).min();

@@ -82,7 +82,7 @@ impl Objects {
         match self {
             Self::Dir(dir) => dir.put(name, body).await,
             #[cfg(feature = "s3")]
-            Self::S3(s3) => s3.put(name, body, true).await,
+            Self::S3(s3) => Box::pin(s3.put(name, body, true)).await,
         }
     }
 
@@ -95,7 +95,7 @@ impl Objects {
         match self {
             Self::Dir(dir) => dir.write("probe", b"", false),
             #[cfg(feature = "s3")]
-            Self::S3(s3) => s3.put("probe", Vec::new(), false).await,
+            Self::S3(s3) => Box::pin(s3.put("probe", Vec::new(), false)).await,
         }
     }
 }

@@ -19,9 +19,6 @@ pub(crate) struct Quarantined<'a> {
     pub(crate) sequence_number: Option<&'a str>,
     /// The raw record.
     pub(crate) record: Option<&'a RawValue>,
-    /// The event, where the record was read but a sink cannot take it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) event: Option<&'a RawValue>,
 }
 
 /// The quarantine object of some records, ready to be put: its name and its body.

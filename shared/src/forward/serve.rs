@@ -12,7 +12,7 @@ use super::quarantine::{self, Quarantined};
 use super::remembered::Remembered;
 use super::report::SinkReport;
 use super::sink::{Acked, Outgoing, Sink};
-use super::{Objects, Tries};
+use super::{Objects, Tries, record};
 use crate::config::Format;
 
 /// Ids that an environment remembers a sink to have taken: a few batches, so that what Lambda sends again because of
@@ -34,6 +34,8 @@ pub(crate) struct NamedSink {
 pub(crate) struct Served {
     pub(crate) report: SinkReport,
     pub(crate) first_left: Option<usize>,
+    /// Positions in the batch of records that were quarantined for this sink.
+    pub(crate) refused: Vec<usize>,
 }
 
 /// Longest pause between tries.
@@ -52,15 +54,17 @@ impl NamedSink {
         }
     }
 
-    /// Delivers `records` in order. After a failure nothing but that try is repeated, with growing pauses, until it
+    /// Delivers `records` of the batch `payload` in order. After a failure nothing but that try is repeated, with growing pauses, until it
     /// succeeds or the next try could not end in time.
     pub(crate) async fn serve(
         &self,
         records: &[Outgoing<'_>],
+        payload: &str,
         quarantine: &Objects,
         tries: &Tries<'_>,
     ) -> Served {
         let mut report = SinkReport::default();
+        let mut refused = Vec::new();
         let mut pending = self.pending(records);
         report.repeats = records.len() - pending.len();
         let mut pause = FIRST_PAUSE;
@@ -94,14 +98,18 @@ impl NamedSink {
                     single = true;
                     "the sink panicked".to_owned()
                 }
-                Ok(Err(_)) => match self.refuse(&batch, quarantine).await {
-                    Ok(()) => {
-                        pending.remove(0);
-                        report.quarantined += 1;
-                        continue;
+                Ok(Err(_)) => {
+                    let Some(record) = batch.first() else { break };
+                    match self.refuse(record, payload, quarantine, tries).await {
+                        Ok(()) => {
+                            pending.remove(0);
+                            refused.push(record.position);
+                            report.quarantined += 1;
+                            continue;
+                        }
+                        Err(error) => error,
                     }
-                    Err(error) => error,
-                },
+                }
                 Err(_) => format!("no answer within {:?}", self.timeout),
             };
             tracing::warn!(sink = self.name, %error, records = pending.len(), "a try failed");
@@ -111,6 +119,7 @@ impl NamedSink {
         }
         Served {
             first_left: pending.first().copied(),
+            refused,
             report,
         }
     }
@@ -157,20 +166,34 @@ impl NamedSink {
     }
 
     /// Quarantines, for this sink, a record that made it panic.
-    async fn refuse(&self, batch: &[Outgoing<'_>], quarantine: &Objects) -> Result<(), String> {
-        let entries: Vec<Quarantined<'_>> = batch
-            .iter()
-            .map(|record| Quarantined {
-                kind: "panic",
-                reason: "the sink panicked on this event alone",
-                sink: Some(&self.name),
-                event_id: None,
-                sequence_number: Some(record.sequence_number),
-                record: None,
-                event: serde_json::from_slice::<&RawValue>(record.line).ok(),
-            })
-            .collect();
-        let put = quarantine::put(quarantine, &quarantine::object(&entries)).await;
-        put.map_err(|error| format!("the quarantine failed: {error}"))
+    async fn refuse(
+        &self,
+        record: &Outgoing<'_>,
+        payload: &str,
+        quarantine: &Objects,
+        tries: &Tries<'_>,
+    ) -> Result<(), String> {
+        let raws = record::split(payload).unwrap_or_default();
+        let raw = raws
+            .get(record.position)
+            .and_then(|raw| serde_json::from_str::<&RawValue>(raw).ok());
+        let entry = Quarantined {
+            kind: "panic",
+            reason: "the sink panicked on this event alone",
+            sink: Some(&self.name),
+            event_id: record.event_id,
+            sequence_number: Some(record.sequence_number),
+            record: raw,
+        };
+        let object = quarantine::object(&[entry]);
+        let put = tries
+            .clock
+            .timeout(tries.left(), quarantine::put(quarantine, &object))
+            .await;
+        match put {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("the quarantine failed: {error}")),
+            Err(_) => Err("the quarantine did not answer in time".to_owned()),
+        }
     }
 }

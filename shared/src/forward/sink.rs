@@ -9,6 +9,10 @@ use crate::audit::Day;
 /// An event on its way to a sink.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
+    /// Position of its record in the batch.
+    pub position: usize,
+    /// The stream's eventID of its record.
+    pub event_id: Option<&'a str>,
     /// The event's id, see [`Event::id`](crate::audit::Event::id).
     pub id: &'a str,
     /// The id as 128 bits.
