@@ -13,6 +13,7 @@ use tidewatch::forward::{Forwarder, HandleError, Report};
 pub struct Function {
     forwarder: Forwarder,
     clock: Clock,
+    name: String,
 }
 
 #[derive(Serialize)]
@@ -30,7 +31,13 @@ struct Failure {
 impl Function {
     /// The function around a forwarder.
     pub fn new(forwarder: Forwarder, clock: Clock) -> Self {
-        Self { forwarder, clock }
+        let name = "forward".to_owned();
+        Self { forwarder, clock, name }
+    }
+
+    /// Names the function in its metrics, so that two of one account are told apart.
+    pub fn named(self, name: String) -> Self {
+        Self { name, ..self }
     }
 
     /// Answers one Lambda event: `{"batchItemFailures":[…]}` with the one record from which Lambda must go on, or none.
@@ -68,6 +75,6 @@ impl Function {
 
     /// A batch's metrics in CloudWatch's embedded metric format, a JSON line for the log.
     pub fn metrics(&self, report: &Report) -> String {
-        metrics::embedded(report, self.clock.now())
+        metrics::embedded(&self.name, report, self.clock.now())
     }
 }

@@ -16,7 +16,8 @@ async fn main() -> Result<(), Error> {
     let config = Config::load(std::env::var(CONFIG_VARIABLE).ok().as_deref()).await?;
     let clock = Clock::system();
     let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await?;
-    let function = Function::new(forwarder, clock);
+    let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "forward".to_owned());
+    let function = Function::new(forwarder, clock).named(name);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = deadline(event.context.deadline, &Clock::system());
         let (answer, report) = function.invoke_reported(event.payload.get(), deadline).await?;

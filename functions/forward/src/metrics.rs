@@ -8,8 +8,8 @@ use tidewatch::forward::{Report, Skip};
 /// Namespace of all metrics.
 const NAMESPACE: &str = "Tidewatch";
 
-/// A batch's metrics, by `function`, and each sink's, by `function` and `sink`.
-pub(crate) fn embedded(report: &Report, now: SystemTime) -> String {
+/// A batch's metrics, by `function`; what each sink did stands beside them for whoever reads the log.
+pub(crate) fn embedded(function: &str, report: &Report, now: SystemTime) -> String {
     let skipped = |skip| report.skipped.get(&skip).copied().unwrap_or_default();
     let mut metrics: Vec<(&str, &str, Value)> = vec![
         ("records_in", "Count", report.records_in.into()),
@@ -48,7 +48,7 @@ pub(crate) fn embedded(report: &Report, now: SystemTime) -> String {
             "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": definitions}],
         }),
     );
-    line.insert("function".to_owned(), "forward".into());
+    line.insert("function".to_owned(), function.into());
     for (name, _, value) in metrics {
         line.insert(name.to_owned(), value);
     }
