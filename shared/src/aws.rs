@@ -15,7 +15,7 @@ pub async fn default_chain() -> SdkConfig {
 }
 
 fn base() -> aws_config::ConfigLoader {
-    // A sink's own tries are bounded by its timeout; these bound what has none.
+    // Whole tries are bounded by who makes them (a sink's timeout, the quarantine's).
     aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard())
         .timeout_config(

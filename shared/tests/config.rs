@@ -88,6 +88,26 @@ fn what_is_required_is_asked_for() {
 }
 
 #[test]
+fn texts_are_kept_as_they_are_written() {
+    let text = "quarantine: file:///q\nsinks: { out: { uri: 'stdout://' } }\naws: { profile: 012345678901, region: 1.10 }\n";
+    let config = Config::parse(text, "t", []).unwrap();
+    assert_eq!(
+        (config.aws.profile.as_deref(), config.aws.region.as_deref()),
+        (Some("012345678901"), Some("1.10"))
+    );
+}
+
+#[test]
+fn faults_of_the_tree_do_not_hide_the_others() {
+    let text = "quarantine: nowhere\nsinks:\n  [1]: { uri: 'stdout://' }\n  a: &x { uri: 'stdout://', typo: 1 }\n  b: *x\n";
+    let faults = Config::parse(text, "t", []).unwrap_err();
+    let places: Vec<&str> = faults.0.iter().map(|fault| fault.place.as_str()).collect();
+    for place in ["t:1:13", "t:3:3", "t:4:35"] {
+        assert!(places.contains(&place), "{place} not in {faults}");
+    }
+}
+
+#[test]
 fn variables_override_single_settings_and_their_faults_name_them() {
     let text = "quarantine: file:///a\nsinks: { out: { uri: 'stdout://' } }";
     let set = variables(&[
@@ -173,6 +193,11 @@ fn s3_uris_take_their_options_and_no_others() {
         (location.sse_kms_key.as_deref(), location.region.as_deref()),
         (Some("alias/k"), Some("eu-north-1"))
     );
+    let uri: SinkUri = "s3://my-bucket/my logs/\u{e4}".parse().unwrap();
+    let SinkUri::S3 { location, .. } = uri else {
+        panic!("{uri:?}")
+    };
+    assert_eq!(location.prefix, "my logs/\u{e4}");
     for bad in [
         "s3://",
         "s3://UPPER/x",

@@ -171,6 +171,45 @@ async fn a_file_that_was_moved_away_is_begun_anew() {
     assert_eq!(numbers(dir.path(), ONE[0]), [5, 6, 7]);
 }
 
+/// Whoever collects a file may move it while the sink has it open.
+#[tokio::test]
+async fn a_file_that_is_moved_away_while_open_is_begun_anew_and_killed_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 0..5, &ONE).await.unwrap();
+    let path = dir.path().join("2026-11-20.ndjson");
+    std::fs::rename(&path, dir.path().join("collected")).unwrap();
+    deliver(&sink, 5..8, &ONE).await.unwrap();
+    assert_eq!(numbers(dir.path(), ONE[0]), [5, 6, 7]);
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("collected"))
+            .unwrap()
+            .lines()
+            .count(),
+        5
+    );
+    // Moved again; then killed after the first bytes of a batch were written and nothing was committed for them.
+    std::fs::rename(&path, dir.path().join("collected")).unwrap();
+    deliver(&sink, 8..9, &ONE).await.unwrap();
+    drop(sink);
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"{\"n\":9}\n{\"n").unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 9..12, &ONE).await.unwrap();
+    assert_eq!(numbers(dir.path(), ONE[0]), [8, 9, 10, 11]);
+}
+
+#[tokio::test]
+async fn lines_without_a_sidecar_are_somebody_elses_and_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("2026-11-20.ndjson");
+    std::fs::write(&path, "{}\n").unwrap();
+    let error = File::open(dir.path(), 100).unwrap_err().to_string();
+    assert!(error.contains("has no .commits beside it"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}\n");
+    assert!(File::open(dir.path(), 100).is_err(), "nor the second time");
+}
+
 #[tokio::test]
 async fn beyond_the_bound_the_sidecar_stays_small_and_days_keep_their_ends() {
     let dir = tempfile::tempdir().unwrap();

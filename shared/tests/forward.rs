@@ -185,7 +185,7 @@ async fn without_a_quarantine_only_what_precedes_the_poison_is_delivered() {
 async fn a_try_longer_than_half_the_time_is_refused() {
     let setup = Setup::new().await;
     let failed = setup
-        .handle_within(&payload(&[insert("s", 1, 1)]), Duration::from_secs(19))
+        .handle_within(&payload(&[insert("s", 1, 1)]), Duration::from_secs(18))
         .await;
     assert!(
         matches!(failed, Err(HandleError::TimeoutTooLong { .. })),
@@ -279,6 +279,11 @@ async fn modify_is_delivered_only_if_the_event_changed() {
             modify(&base, Some(image(r#","FieldsMap":{"S":"?"}"#, now)), 6, now),
             None,
         ),
+        (
+            "null for an old image",
+            modify(&base, Some("null".to_owned()), 9, now + 3601),
+            Some(Skip::ModifyUnproven),
+        ),
         ("no old image, recent", modify(&base, None, 7, now + 3600), None),
         (
             "no old image, old event",
@@ -335,4 +340,31 @@ async fn a_zombie_of_the_file_sink_neither_doubles_nor_reorders() {
         setup.lines("a"),
         (1..=50).map(|n| event_line("s", n)).collect::<Vec<_>>()
     );
+}
+
+/// Milliseconds taken for seconds, a time that only some zones have, years of five digits: none of it stops an event.
+#[tokio::test(start_paused = true)]
+async fn absurd_times_are_none_and_stop_nothing() {
+    for absurd in [
+        "1795168800000",
+        "1e300",
+        "-5",
+        "0",
+        "253402300800",
+        "\"soon\"",
+        "null",
+        "[1]",
+        "{}",
+    ] {
+        let setup = Setup::formatted("envelope").await;
+        let record = insert("s", 1, 1).replace("1795168801.25", absurd);
+        let record = record.replace("2026-11-20T10:00:00Z", "9999-12-31T23:59:59-12:00");
+        let handled = setup.handle(&payload(&[record])).await.unwrap();
+        assert_eq!(
+            (handled.report.delivered, handled.report.lag),
+            (1, None),
+            "{absurd}"
+        );
+        assert!(!setup.lines("a")[0].contains("created"), "{absurd}");
+    }
 }

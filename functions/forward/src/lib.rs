@@ -32,7 +32,11 @@ impl Function {
     /// The function around a forwarder.
     pub fn new(forwarder: Forwarder, clock: Clock) -> Self {
         let name = "forward".to_owned();
-        Self { forwarder, clock, name }
+        Self {
+            forwarder,
+            clock,
+            name,
+        }
     }
 
     /// Names the function in its metrics, so that two of one account are told apart.

@@ -116,6 +116,7 @@ impl Canonical {
         self.members.clear();
         self.escaped_keys.clear();
         self.depth = 0;
+        self.facts = Facts::default();
         self.fault = None;
         self.fault_path.clear();
     }
@@ -138,7 +139,8 @@ impl Canonical {
     /// Adds a key or position that leads to the fault, innermost first.
     pub(crate) fn fail_at(&mut self, key: &str) {
         if self.fault_path.len() < MAX_DEPTH * 2 {
-            self.fault_path.push(key.to_owned());
+            // Names are told, contents are not; a name may be as long as an item.
+            self.fault_path.push(key.chars().take(64).collect());
         }
     }
 

@@ -92,7 +92,14 @@ pub(crate) fn identify<'a>(
                 .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok())
                 .and_then(in_years)
         })
-        .or_else(|| created.map(OffsetDateTime::from).and_then(in_years));
+        .or_else(|| {
+            created
+                .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
+                .and_then(|since| {
+                    OffsetDateTime::from_unix_timestamp(i64::try_from(since.as_secs()).ok()?).ok()
+                })
+                .and_then(in_years)
+        });
     Some(Event {
         key,
         id,
@@ -130,7 +137,7 @@ pub(crate) fn string(out: &Canonical, range: std::ops::Range<usize>) -> Option<C
 /// The UTC day of an RFC 3339 time.
 fn day_of(time: &str) -> Option<Date> {
     let at = OffsetDateTime::parse(time, &Rfc3339).ok()?;
-    in_years(at.to_offset(UtcOffset::UTC))
+    at.checked_to_offset(UtcOffset::UTC).and_then(in_years)
 }
 
 /// Days that a four-digit year names; others are as good as none.

@@ -194,7 +194,10 @@ impl<'de> Visitor<'de> for Map<'_> {
                     return Err(A::Error::custom(out.fail(Fault::AttributeType)));
                 }
             }
-            None => out.raw("{}"),
+            None => {
+                out.facts = Facts::default();
+                out.raw("{}");
+            }
             Some(_) => return Err(A::Error::custom(out.fail(Fault::AttributeType))),
         }
         Ok(Payload {

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use saphyr::{LoadableYamlNode, MarkedYamlOwned, ScalarOwned, YamlDataOwned};
+use saphyr::{MarkedYamlOwned, ScalarStyle, YamlDataOwned, YamlLoader};
+use saphyr_parser::Parser;
 
 /// Everything that is wrong with a configuration, each with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,72 +59,91 @@ enum Value {
 }
 
 impl Node {
-    /// Parses a document; `name` is what places are named after.
-    ///
-    /// # Errors
-    /// One fault if the text is not YAML, or holds several documents.
-    pub(crate) fn parse(text: &str, name: &str) -> Result<Self, Fault> {
-        let fault = |place: String, message: String| Fault {
-            place,
-            path: String::new(),
-            message,
+    /// Parses a document, noting faults; `name` is what places are named after. Texts are kept as they are written:
+    /// `012` stays `012`.
+    pub(crate) fn parse(text: &str, name: &str, faults: &mut Vec<Fault>) -> Self {
+        let empty = || Self {
+            place: name.to_owned(),
+            value: Value::Map(BTreeMap::new()),
         };
-        let documents = MarkedYamlOwned::load_from_str(text).map_err(|error| {
-            // The marker is the place; the scanner's message names syntax, not contents.
+        let mut fault = |place: String, message: String| {
+            faults.push(Fault {
+                place,
+                path: String::new(),
+                message,
+            })
+        };
+        let mut loader = YamlLoader::<MarkedYamlOwned>::default();
+        loader.early_parse(false);
+        let scanned = Parser::new_from_str(text).load(&mut loader, true);
+        if let Some(error) = scanned.err().as_ref().or(loader.error()) {
+            // The scanner's message names syntax, not contents.
             let marker = error.marker();
             fault(
                 format!("{name}:{}:{}", marker.line(), marker.col() + 1),
                 format!("not YAML: {}", error.info()),
-            )
-        })?;
-        match documents.as_slice() {
-            [] => Ok(Self {
-                place: name.to_owned(),
-                value: Value::Map(BTreeMap::new()),
-            }),
-            [document] => Self::convert(document, name),
-            _ => Err(fault(
-                name.to_owned(),
-                "holds several documents; one is due".to_owned(),
-            )),
+            );
+            return empty();
+        }
+        match loader.into_documents().as_slice() {
+            [] => empty(),
+            [document] => Self::convert(document, name, "", faults),
+            _ => {
+                fault(name.to_owned(), "holds several documents; one is due".to_owned());
+                empty()
+            }
         }
     }
 
-    fn convert(node: &MarkedYamlOwned, name: &str) -> Result<Self, Fault> {
-        let start = node.span.start;
-        let place = format!("{name}:{}:{}", start.line(), start.col() + 1);
+    fn convert(node: &MarkedYamlOwned, name: &str, path: &str, faults: &mut Vec<Fault>) -> Self {
+        let place = |node: &MarkedYamlOwned| {
+            let start = node.span.start;
+            format!("{name}:{}:{}", start.line(), start.col() + 1)
+        };
+        let mut fault = |node: &MarkedYamlOwned, path: &str, message: &str| {
+            faults.push(Fault {
+                place: place(node),
+                path: path.to_owned(),
+                message: message.to_owned(),
+            });
+        };
         let value = match &node.data {
-            YamlDataOwned::Value(ScalarOwned::Null) => Value::Absent,
-            YamlDataOwned::Value(ScalarOwned::Boolean(value)) => Value::Text(value.to_string()),
-            YamlDataOwned::Value(ScalarOwned::Integer(value)) => Value::Text(value.to_string()),
-            YamlDataOwned::Value(ScalarOwned::FloatingPoint(value)) => Value::Text(value.to_string()),
-            YamlDataOwned::Value(ScalarOwned::String(text)) => Value::Text(text.clone()),
+            YamlDataOwned::Representation(text, ScalarStyle::Plain, None)
+                if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL") =>
+            {
+                Value::Absent
+            }
+            YamlDataOwned::Representation(text, _, None) => Value::Text(text.clone()),
             YamlDataOwned::Sequence(_) => Value::List,
             YamlDataOwned::Mapping(members) => {
                 let mut map = BTreeMap::new();
                 for (key, member) in members {
-                    let YamlDataOwned::Value(ScalarOwned::String(key)) = &key.data else {
-                        let message = "a key that is not a text".to_owned();
-                        return Err(Fault {
-                            place,
-                            path: String::new(),
-                            message,
+                    let YamlDataOwned::Representation(text, _, None) = &key.data else {
+                        faults.push(Fault {
+                            place: place(key),
+                            path: path.to_owned(),
+                            message: "a key must be a text".to_owned(),
                         });
+                        continue;
                     };
-                    map.insert(key.clone(), Self::convert(member, name)?);
+                    let path = if path.is_empty() {
+                        text.clone()
+                    } else {
+                        format!("{path}.{text}")
+                    };
+                    map.insert(text.clone(), Self::convert(member, name, &path, faults));
                 }
                 Value::Map(map)
             }
             _ => {
-                let message = "aliases, tags and malformed values are not accepted".to_owned();
-                return Err(Fault {
-                    place,
-                    path: String::new(),
-                    message,
-                });
+                fault(node, path, "aliases, tags and malformed values are not accepted");
+                Value::Absent
             }
         };
-        Ok(Self { place, value })
+        Self {
+            place: place(node),
+            value,
+        }
     }
 
     /// Sets the value at `path`, as the environment variable `name` says.

@@ -119,7 +119,15 @@ impl Config {
             Some(uri) => (uri, read_text(uri).await?),
             None => ("no document", String::new()),
         };
-        Ok(Self::parse(&text, place, std::env::vars())?)
+        // Only texts are settings; a variable of ours that is none is told as one with a value that nothing accepts.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+            Some((
+                name,
+                value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()),
+            ))
+        });
+        Ok(Self::parse(&text, place, variables)?)
     }
 
     /// Reads a document; `place` names it in faults. `variables` are environment variables: those that begin with
@@ -132,14 +140,14 @@ impl Config {
         place: &str,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Faults> {
-        let mut node = Node::parse(text, place).map_err(|fault| Faults(vec![fault]))?;
+        let mut faults = Vec::new();
+        let mut node = Node::parse(text, place, &mut faults);
         for (name, value) in variables {
             if let Some(setting) = name.strip_prefix(PREFIX).filter(|_| name != CONFIG_VARIABLE) {
                 let path: Vec<String> = setting.split("__").map(str::to_lowercase).collect();
                 node.set(&path, &name, &value);
             }
         }
-        let mut faults = Vec::new();
         let mut section = Section::new(node, "", &mut faults);
         let quarantine: Option<ObjectsUri> = section.setting("quarantine", str::parse);
         let mut sinks = BTreeMap::new();

@@ -67,7 +67,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// Ids that a file sink remembers by default: design bound of the specification, about 140 MB when full.
+/// Ids that a file sink remembers by default: design bound of the specification, about 210 MB when full.
 const REMEMBER: usize = 4_000_000;
 
 impl FromStr for SinkUri {
@@ -210,7 +210,10 @@ impl Uri {
         }
         Ok(S3Location {
             bucket,
-            prefix: self.url.path().trim_matches('/').to_owned(),
+            prefix: percent_encoding::percent_decode_str(self.url.path().trim_matches('/'))
+                .decode_utf8()
+                .map_err(|_| "a prefix of UTF-8 is due".to_owned())?
+                .into_owned(),
             sse_kms_key: self.text("sse_kms_key")?,
             region: self.text("region")?,
             endpoint: self.text("endpoint")?,

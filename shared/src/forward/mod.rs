@@ -89,6 +89,12 @@ pub enum HandleError {
 /// Longest time kept back before the deadline.
 const MARGIN: Duration = Duration::from_secs(30);
 
+/// What of the function's time-out may be gone when the batch is handed over.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// Longest time for one try of the quarantine: a connection that died while the environment slept must not use up all.
+const QUARANTINE_TRY: Duration = Duration::from_secs(10);
+
 /// Until when tries may go on.
 pub(crate) struct Tries<'a> {
     clock: &'a Clock,
@@ -128,7 +134,7 @@ impl Forwarder {
     pub async fn handle(&self, payload: &str, deadline: Instant) -> Result<Handled, HandleError> {
         let begun = self.clock.instant();
         let total = deadline.saturating_duration_since(begun);
-        if let Some(sink) = self.sinks.iter().find(|sink| sink.timeout > total / 2) {
+        if let Some(sink) = self.sinks.iter().find(|sink| sink.timeout * 2 > total + SLACK) {
             return Err(HandleError::TimeoutTooLong {
                 sink: sink.name.clone(),
                 timeout: sink.timeout,
@@ -147,11 +153,15 @@ impl Forwarder {
             ..Report::default()
         };
 
-        // Half of the time at most, so that what precedes the poison still has its chance.
+        // Half of the time, if something precedes the poison that must have its chance too.
+        let first = judged
+            .iter()
+            .find(|judged| !matches!(judged.disposition, Disposition::Skip(_)));
+        let alone = first.is_some_and(|first| matches!(first.disposition, Disposition::Quarantine(_)));
         let tries = Tries {
             clock: &self.clock,
             random: &self.random,
-            stop: begun + (stop - begun) / 2,
+            stop: if alone { stop } else { begun + (stop - begun) / 2 },
         };
         let limit = self.quarantine(&judged, &tries).await?;
 
@@ -226,7 +236,7 @@ impl Forwarder {
         let mut pause = Duration::from_millis(100);
         loop {
             let put = quarantine::put(&self.quarantine, &object);
-            let error = match self.clock.timeout(tries.left(), put).await {
+            let error = match self.clock.timeout(tries.left().min(QUARANTINE_TRY), put).await {
                 Ok(Ok(())) => return Ok(None),
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer in time".to_owned(),

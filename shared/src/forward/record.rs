@@ -249,15 +249,15 @@ impl<'de> Visitor<'de> for Change<'_, '_, 'de> {
                 "NewImage" => map
                     .next_value_seed(RowSeed(&mut *out))
                     .map(|row| record.new_image = Some(row)),
-                "OldImage" => {
-                    record.has_old_image = true;
-                    if old_image {
-                        map.next_value_seed(RowSeed(&mut *out))
-                            .map(|row| record.old_image = Some(row))
-                    } else {
-                        map.next_value::<IgnoredAny>().map(drop)
-                    }
-                }
+                "OldImage" if old_image => map.next_value_seed(OldImage(&mut *out)).map(|row| {
+                    // What has no keys, such as null, is no image.
+                    record.old_image =
+                        row.filter(|row| row.session_id.is_some() || row.event_index.is_some());
+                    record.has_old_image = record.old_image.is_some();
+                }),
+                "OldImage" => map
+                    .next_value::<Option<IgnoredAny>>()
+                    .map(|image| record.has_old_image = image.is_some()),
                 _ => map.next_value::<IgnoredAny>().map(drop),
             };
             if let Err(error) = read {
@@ -269,8 +269,50 @@ impl<'de> Visitor<'de> for Change<'_, '_, 'de> {
     }
 }
 
+/// An old image, or null.
+struct OldImage<'c>(&'c mut Canonical);
+
+impl<'de> DeserializeSeed<'de> for OldImage<'_> {
+    type Value = Option<Row<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OldImage<'_> {
+    type Value = Option<Row<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an image or null")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        RowSeed(self.0).deserialize(deserializer).map(Some)
+    }
+}
+
 /// A time in unix seconds, whole or not; none if it is no such number.
 struct Seconds(Option<SystemTime>);
+
+/// 10000-01-01: what lies beyond (such as milliseconds taken for seconds) is no time.
+const END_OF_TIME: Duration = Duration::from_secs(253_402_300_800);
+
+fn since_epoch(since: Duration) -> Option<SystemTime> {
+    if since.is_zero() || since >= END_OF_TIME {
+        None
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+}
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -282,14 +324,12 @@ impl<'de> Deserialize<'de> for Seconds {
             }
             fn visit_f64<E>(self, seconds: f64) -> Result<Self::Value, E> {
                 // Stream times have milliseconds at most; a float's further digits are noise.
-                let whole = Duration::try_from_secs_f64((seconds * 1000.0).round() / 1000.0).ok();
-                Ok(whole
-                    .filter(|since| !since.is_zero())
-                    .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)))
+                Ok(Duration::try_from_secs_f64((seconds * 1000.0).round() / 1000.0)
+                    .ok()
+                    .and_then(since_epoch))
             }
             fn visit_u64<E>(self, seconds: u64) -> Result<Self::Value, E> {
-                let since = Duration::from_secs(seconds);
-                Ok(SystemTime::UNIX_EPOCH.checked_add(since).filter(|_| seconds > 0))
+                Ok(since_epoch(Duration::from_secs(seconds)))
             }
             fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
                 Ok(None)

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-/// A bounded set of 128-bit keys; the oldest is forgotten first. About 35 bytes a key when full.
+/// A bounded set of 128-bit keys; the oldest is forgotten first. About 52 bytes a key when full.
 #[derive(Debug)]
 pub(crate) struct Remembered {
     bound: usize,

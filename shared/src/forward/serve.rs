@@ -16,7 +16,7 @@ use super::{Objects, Tries, record};
 use crate::config::Format;
 
 /// Ids that an environment remembers a sink to have taken: a few batches, so that what Lambda sends again because of
-/// another sink is not sent again to this one. About 2 MB.
+/// another sink is not sent again to this one. About 4 MB when full.
 const REMEMBERED: usize = 65_536;
 
 /// A sink by its name, with what this environment remembers of it.
@@ -188,7 +188,10 @@ impl NamedSink {
         let object = quarantine::object(&[entry]);
         let put = tries
             .clock
-            .timeout(tries.left(), quarantine::put(quarantine, &object))
+            .timeout(
+                tries.left().min(super::QUARANTINE_TRY),
+                quarantine::put(quarantine, &object),
+            )
             .await;
         match put {
             Ok(Ok(())) => Ok(()),

@@ -7,7 +7,7 @@ use super::objects::{Objects, PutError};
 use super::serve::NamedSink;
 use super::sink::{Sink, SinkError};
 use super::{Forwarder, sinks};
-use crate::clock::Clock;
+use crate::clock::{Clock, TimedOut};
 use crate::config::{Config, ObjectsUri, SinkUri};
 use crate::random::Random;
 
@@ -17,6 +17,12 @@ pub enum StartError {
     /// The quarantine cannot be written; without one a bad record would have nowhere to go.
     #[error("the quarantine cannot be written: {0}")]
     Quarantine(#[from] PutError),
+    /// The quarantine does not answer.
+    #[error(
+        "the quarantine did not answer within {:?}: is its endpoint reachable?",
+        super::QUARANTINE_TRY
+    )]
+    Silent,
     /// A sink cannot be opened.
     #[error("sink {name}: {error}")]
     Sink {
@@ -78,7 +84,8 @@ impl Forwarder {
             #[cfg(not(feature = "s3"))]
             ObjectsUri::S3(_) => return Err(without_s3("quarantine")),
         };
-        quarantine.probe().await?;
+        let probe = clock.timeout(super::QUARANTINE_TRY, quarantine.probe()).await;
+        probe.map_err(|TimedOut| StartError::Silent)??;
         let mut named = Vec::new();
         for (name, sink) in &config.sinks {
             let open: Arc<dyn Sink> = match &sink.uri {

@@ -1,7 +1,7 @@
 //! Which lines of a directory count: the sidecar file `.commits`, an entry of 32 bytes a line.
 //!
 //! Entry, little-endian: day number (i32 of the Julian day; `i32::MIN` for undated), end of the line in its day's
-//! file (u64), the event's key (u128), CRC-32 of those 28 bytes (u32). A kill can only tear the last entries; a bad
+//! file (u64), the event's key (u128; 0 where a file was begun anew), CRC-32 of those 28 bytes (u32). A kill can only tear the last entries; a bad
 //! one before a good one is damage, and the directory is refused.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -37,6 +37,11 @@ pub(super) struct Commits {
 }
 
 impl Commits {
+    /// Whether a directory has a sidecar.
+    pub(super) fn exist(dir: &Path) -> bool {
+        dir.join(NAME).exists()
+    }
+
     /// Opens a directory's sidecar, tells each key in order, and answers each day's committed end.
     pub(super) fn open(
         dir: &Path,
@@ -64,7 +69,9 @@ impl Commits {
                 }
                 Some(commit) => {
                     ends.insert(commit.day, commit.end);
-                    tell(commit.key);
+                    if commit.key != Commit::NO_LINE {
+                        tell(commit.key);
+                    }
                     length += ENTRY as u64;
                 }
                 None => torn = true,
@@ -88,6 +95,10 @@ impl Commits {
     pub(super) fn append(&mut self, commits: &[Commit]) -> io::Result<()> {
         if self.length / ENTRY as u64 > self.compact_at {
             self.compact()?;
+        }
+        // What an append that failed may have left must not come to count.
+        if self.file.metadata()?.len() > self.length {
+            self.file.set_len(self.length)?;
         }
         let bytes: Vec<u8> = commits.iter().flat_map(|commit| commit.encode()).collect();
         if let Err(error) = self.file.write_all_at(&bytes, self.length) {
@@ -134,6 +145,9 @@ impl Commits {
 }
 
 impl Commit {
+    /// Key of an entry that stands for no line, only for where a file that was begun anew ends.
+    pub(super) const NO_LINE: u128 = 0;
+
     fn encode(&self) -> [u8; ENTRY] {
         let day = self.day.date().map_or(i32::MIN, Date::to_julian_day);
         let mut bytes = [0; ENTRY];

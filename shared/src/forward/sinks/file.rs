@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{File as Handle, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,6 +70,9 @@ impl File {
             )));
         }
         let mut remembered = Remembered::new(remember);
+        if !Commits::exist(dir) {
+            refuse_lines(dir)?;
+        }
         let (commits, ends) = Commits::open(dir, remember, |key| remembered.insert(key)).map_err(error)?;
         for entry in std::fs::read_dir(dir).map_err(error)? {
             let path = entry.map_err(error)?.path();
@@ -95,6 +98,23 @@ impl File {
             writer: Arc::new(Mutex::new(writer)),
         })
     }
+}
+
+/// A directory without a sidecar must hold no lines: no kill leaves it so, and cutting them would destroy what somebody
+/// else keeps.
+fn refuse_lines(dir: &Path) -> Result<(), SinkError> {
+    let error = |error: io::Error| SinkError(format!("{}: {error}", dir.display()));
+    for entry in std::fs::read_dir(dir).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        let is_day = entry.file_name().to_str().and_then(day_of).is_some();
+        if is_day && entry.metadata().map_err(error)?.len() > 0 {
+            return Err(SinkError(format!(
+                "{} holds lines but has no .commits beside it: give the sink a directory of its own",
+                entry.path().display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn file_name(day: Day) -> String {
@@ -154,10 +174,7 @@ impl Writer {
             let at = match texts.iter().position(|(day, _)| *day == line.day) {
                 Some(at) => at,
                 None => {
-                    // The file may have been moved away by whoever collects it.
-                    let end = self.ends.get(&line.day).copied().unwrap_or(0);
-                    let length = self.handle(line.day)?.metadata()?.len();
-                    self.ends.insert(line.day, end.min(length));
+                    self.settle(line.day)?;
                     texts.push((line.day, Vec::new()));
                     texts.len() - 1
                 }
@@ -175,15 +192,43 @@ impl Writer {
         }
         let written = self.write(&texts).and_then(|()| self.commits.append(&commits));
         if let Err(error) = written {
+            // Should this fail too, the next batch cuts before it writes.
             for (day, _) in &texts {
                 let end = self.ends.get(day).copied().unwrap_or(0);
-                self.handle(*day)?.set_len(end)?;
+                let _ = self.handle(*day).and_then(|file| file.set_len(end));
             }
             return Err(error);
         }
         for commit in commits {
             self.ends.insert(commit.day, commit.end);
             self.remembered.insert(commit.key);
+        }
+        Ok(())
+    }
+
+    /// Makes a day's file end where its committed lines do. A file that was moved away or cut by whoever collects it is
+    /// begun anew, which is committed first: else a kill would leave the old end standing for the new file.
+    fn settle(&mut self, day: Day) -> io::Result<()> {
+        let path = self.dir.join(file_name(day));
+        let there = std::fs::metadata(&path).map(|file| (file.dev(), file.ino())).ok();
+        if let Some(at) = self.open.iter().position(|(open, _)| *open == day) {
+            let (_, file) = self.open.remove(at);
+            let open = file.metadata()?;
+            if there == Some((open.dev(), open.ino())) {
+                self.open.push((day, file));
+            }
+        }
+        let end = self.ends.get(&day).copied().unwrap_or(0);
+        let length = self.handle(day)?.metadata()?.len();
+        if length > end {
+            self.handle(day)?.set_len(end)?;
+        } else if length < end {
+            self.commits.append(&[Commit {
+                day,
+                end: length,
+                key: Commit::NO_LINE,
+            }])?;
+            self.ends.insert(day, length);
         }
         Ok(())
     }

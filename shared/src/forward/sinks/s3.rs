@@ -36,7 +36,7 @@ impl S3 {
         for (position, record) in records
             .iter()
             .enumerate()
-            .filter(|(_, record)| record.day == first.day)
+            .take_while(|(_, record)| record.day == first.day)
         {
             content.extend_from_slice(record.line);
             content.push(b'\n');
@@ -66,7 +66,7 @@ impl S3 {
 }
 
 impl Sink for S3 {
-    /// Puts one object: the records of the first one's day.
+    /// Puts one object: the first records, as far as they are of one day.
     fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
         self.put(records).boxed()
     }

@@ -1,14 +1,21 @@
 //! `stdout://`: one line an event. At least once: a process that dies may have written what it did not answer for.
+//! In Lambda the function's own log lines stand between the events.
 
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::forward::sink::{Acked, Outgoing, Sink, SinkError};
 
 /// Writes lines to standard output, or to what stands in for it.
-pub struct Stdout(Mutex<Box<dyn Write + Send>>);
+pub struct Stdout(Arc<Mutex<Writer>>);
+
+struct Writer {
+    out: Box<dyn Write + Send>,
+    /// A write failed midway: its half line must be ended before the next begins.
+    torn: bool,
+}
 
 impl Stdout {
     /// The process's standard output.
@@ -17,8 +24,8 @@ impl Stdout {
     }
 
     /// Any writer.
-    pub fn to(writer: Box<dyn Write + Send>) -> Self {
-        Self(Mutex::new(writer))
+    pub fn to(out: Box<dyn Write + Send>) -> Self {
+        Self(Arc::new(Mutex::new(Writer { out, torn: false })))
     }
 }
 
@@ -41,11 +48,29 @@ impl Sink for Stdout {
             text.extend_from_slice(record.line);
             text.push(b'\n');
         }
-        let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = writer.write_all(&text).and_then(|()| writer.flush());
-        let acked = written
-            .map(|()| Acked::All)
-            .map_err(|error| SinkError(format!("stdout: {error}")));
-        std::future::ready(acked).boxed()
+        let writer = Arc::clone(&self.0);
+        async move {
+            // A pipe that nobody reads blocks, and must not block the function's clock.
+            let write = move || writer.lock().unwrap_or_else(PoisonError::into_inner).write(&text);
+            match tokio::task::spawn_blocking(write).await {
+                Ok(Ok(())) => Ok(Acked::All),
+                Ok(Err(error)) => Err(SinkError(format!("stdout: {error}"))),
+                Err(error) => Err(SinkError(format!("stdout: {error}"))),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Writer {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<()> {
+        if self.torn {
+            self.out.write_all(b"\n")?;
+        }
+        self.torn = true;
+        self.out.write_all(text)?;
+        self.out.flush()?;
+        self.torn = false;
+        Ok(())
     }
 }
