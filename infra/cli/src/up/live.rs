@@ -56,7 +56,7 @@ pub(super) async fn run(
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
     let stream = Arc::new(Stream::restored(&stream_arn, saved.checkpoints));
-    let forwarder = handler::forwarder(directory, clock, &random).await?;
+    let forwarder = handler::forwarder(directory, handler::SINK_TIMEOUT, clock, &random).await?;
     let forwarder = handler::shown(forwarder, if global.json { show_json } else { show });
     let handler = handler::handler(forwarder, clock);
     let saver = Arc::clone(directory);
@@ -73,6 +73,7 @@ pub(super) async fn run(
         let progress = Progress {
             checkpoints: stream.checkpoints(),
             counts: counts.clone(),
+            ..Progress::default()
         };
         if let Err(message) = saver.save_progress(&progress) {
             anstream::eprintln!("{ERROR}{message}{ERROR:#}");

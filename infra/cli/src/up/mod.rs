@@ -10,7 +10,8 @@
 //! | [`route`], [`wire`] | one stream into several shards, one of which splits; records as Lambda hands them over |
 //! | [`handler`] | the function with a file sink |
 //! | `once`, `live` | the two ways to run |
-//! | [`check`], `plant` | what came out against what had to; sabotage that the check must find |
+//! | [`trouble`] | what the sink suffers |
+//! | [`check`], `plant`, `summary` | what came out against what had to; sabotage that the check must find; the report |
 //! | [`state`] | what survives a restart |
 
 pub mod check;
@@ -24,8 +25,10 @@ mod plant;
 mod reader;
 pub mod route;
 pub mod state;
+mod summary;
 mod tables;
 pub mod traffic;
+pub mod trouble;
 pub mod wire;
 mod writer;
 
