@@ -79,9 +79,9 @@ fn within(text: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, S
     number.ok_or_else(|| format!("a number from {} to {} is due", range.start(), range.end()))
 }
 
-/// Below a hundred not every fault would get its turn; above a million the traffic would not fit into memory.
+/// Below two hundred not every fault and kind of row would get its turn; above a million the traffic would not fit into memory.
 fn events(text: &str) -> Result<usize, String> {
-    within(text, 100..=1_000_000)
+    within(text, 200..=1_000_000)
 }
 
 fn batch_size(text: &str) -> Result<usize, String> {

@@ -15,7 +15,7 @@ use super::endpoint::Endpoint;
 use super::plant::spoil;
 use super::route::Router;
 use super::state::{Directory, Progress, Run};
-use super::summary::{Injected, Summary};
+use super::summary::{Injected, Rows, Summary};
 use super::traffic::{Step, steps};
 use super::trouble::{Plan, Troubles};
 use super::{UpArgs, handler, reader, tables, writer};
@@ -196,6 +196,7 @@ async fn forward(
         return Err(message);
     }
     let injected = Injected {
+        rows: Rows::of(traffic, router.routed()),
         sink: troubles.counts(),
         mapping: mapping.counts(),
     };

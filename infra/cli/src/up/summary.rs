@@ -1,11 +1,17 @@
 //! What a run came to, and whether it put anything to the test.
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::check::Findings;
+use super::route::Routed;
+use super::traffic::{Fate, Step};
 use super::trouble::{Trouble, TroubleCounts};
 use crate::cli::{ERROR, GOOD, paint};
 use crate::esm::{Counts, Fault};
+
+/// A row is oversize from here on, in DynamoDB's JSON; the table takes no more than 400 KB.
+const OVERSIZE: usize = 350_000;
 
 /// The verdict with its grounds.
 #[derive(Debug, Serialize)]
@@ -23,10 +29,57 @@ pub(super) struct Summary {
 /// What made it difficult.
 #[derive(Debug, Serialize)]
 pub(super) struct Injected {
+    /// Rows that are special.
+    pub(super) rows: Rows,
     /// What the sink suffered.
     pub(super) sink: TroubleCounts,
     /// What the mapping did.
     pub(super) mapping: Counts,
+}
+
+/// How many rows were special.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Rows {
+    /// That cannot be read.
+    poison: usize,
+    /// Close to the largest that a table takes.
+    oversize: usize,
+    /// With an event that came before under another key.
+    repeated: usize,
+    #[serde(flatten)]
+    routed: Routed,
+}
+
+impl Rows {
+    /// Counts what was written, and takes over what the stream brought.
+    pub(super) fn of(steps: &[Step], routed: Routed) -> Self {
+        let count = |is: &dyn Fn(&Step) -> bool| steps.iter().filter(|step| is(step)).count();
+        Self {
+            poison: count(&|step| step.fate == Fate::Quarantined),
+            oversize: count(&|step| json!(step.item).to_string().len() >= OVERSIZE),
+            repeated: count(&|step| {
+                step.fate == Fate::Nothing && step.old.is_none() && !step.session().starts_with("CHUNK#")
+            }),
+            routed,
+        }
+    }
+
+    fn counts(&self) -> Vec<(String, u64)> {
+        let mut counts = vec![
+            ("poison".to_owned(), self.poison),
+            ("oversize".to_owned(), self.oversize),
+            ("repeated".to_owned(), self.repeated),
+            ("modified".to_owned(), self.routed.modified),
+        ];
+        for (shard, rows) in &self.routed.since_split {
+            let shard = shard.rsplit('-').next().unwrap_or(shard);
+            counts.push((format!("since the split in {shard}"), *rows));
+        }
+        counts
+            .into_iter()
+            .map(|(name, count)| (name, count as u64))
+            .collect()
+    }
 }
 
 impl Injected {
@@ -43,11 +96,18 @@ impl Injected {
 
     /// Notes what never happened: it proved nothing.
     pub(super) fn note_absent(&self, found: &mut Findings) {
-        let groups = [("sink", self.troubles()), ("mapping", self.faults())];
+        let groups = [
+            ("rows", self.rows.counts()),
+            ("sink", self.troubles()),
+            ("mapping", self.faults()),
+        ];
         for (place, counts) in groups {
             for (name, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
                 found.add("never happened", format!("{place}: {name}"));
             }
+        }
+        if self.rows.routed.since_split.is_empty() {
+            found.add("never happened", "rows: the split of a shard".to_owned());
         }
     }
 }
@@ -66,6 +126,7 @@ impl Summary {
         let mut text = format!(
             "{} rows in {:.1} s (seed {}), {} invocations, {} records handed over\n\
              expected {} lines, found {} in {} files; {} rows in quarantine\n\
+             special rows: {}\n\
              faults of the mapping: {}\n\
              troubles of the sink: {}\n",
             self.events,
@@ -77,6 +138,7 @@ impl Summary {
             found.lines,
             found.files,
             found.quarantined,
+            list(self.injected.rows.counts()),
             list(self.injected.faults()),
             list(self.injected.troubles()),
         );
@@ -99,10 +161,20 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::super::traffic::steps;
     use super::*;
 
-    fn all() -> Injected {
+    fn all(events: usize) -> Injected {
+        let steps = steps(1, datetime!(2026-11-20 23:00 UTC), Duration::SECOND, events);
+        let routed = Routed {
+            modified: steps.iter().filter(|step| step.old.is_some()).count(),
+            since_split: [("a", 1), ("b", 1)].into(),
+        };
         Injected {
+            rows: Rows::of(&steps, routed),
             sink: Trouble::ALL.map(|trouble| (trouble, 1)).into(),
             mapping: Counts {
                 redeliveries: 1,
@@ -116,7 +188,8 @@ mod tests {
     }
 
     fn absent(change: impl FnOnce(&mut Injected)) -> Vec<String> {
-        let (mut injected, mut found) = (all(), Findings::default());
+        // The fewest events that a run can be asked for.
+        let (mut injected, mut found) = (all(200), Findings::default());
         change(&mut injected);
         injected.note_absent(&mut found);
         found.wrong.into_values().flat_map(|wrong| wrong.first).collect()
@@ -129,6 +202,18 @@ mod tests {
         assert_eq!(
             absent(|all| all.sink.retain(|trouble, _| *trouble != Trouble::LateHang)),
             ["sink: late hang"]
+        );
+        assert_eq!(absent(|all| all.rows.poison = 0), ["rows: poison"]);
+        assert_eq!(absent(|all| all.rows.oversize = 0), ["rows: oversize"]);
+        assert_eq!(absent(|all| all.rows.repeated = 0), ["rows: repeated"]);
+        assert_eq!(absent(|all| all.rows.routed.modified = 0), ["rows: modified"]);
+        assert_eq!(
+            absent(|all| all.rows.routed.since_split.extend([("a", 0)])),
+            ["rows: since the split in a"]
+        );
+        assert_eq!(
+            absent(|all| all.rows.routed.since_split.clear()),
+            ["rows: the split of a shard"]
         );
     }
 }
