@@ -87,6 +87,7 @@ pub(super) async fn run(
         seed: args.seed,
         events: args.events,
         seconds,
+        tables: tables::ALL,
         found,
         injected,
         given_up,

@@ -20,6 +20,7 @@ pub(super) struct Summary {
     pub(super) seed: u64,
     pub(super) events: usize,
     pub(super) seconds: f64,
+    pub(super) tables: [&'static str; 2],
     pub(super) found: Findings,
     #[serde(flatten)]
     pub(super) injected: Injected,
@@ -124,7 +125,7 @@ impl Summary {
             counts.join(", ")
         };
         let mut text = format!(
-            "{} rows in {:.1} s (seed {}), {} invocations, {} records handed over\n\
+            "{} rows in {:.1} s (seed {}), {} invocations, {} records handed over; tables {}\n\
              expected {} lines, found {} in {} files; {} rows in quarantine\n\
              special rows: {}\n\
              faults of the mapping: {}\n\
@@ -134,6 +135,7 @@ impl Summary {
             self.seed,
             mapping.invocations,
             mapping.records,
+            self.tables.join(", "),
             found.expected,
             found.lines,
             found.files,
