@@ -46,6 +46,14 @@ use state::Directory;
 
 /// Arguments of `tidewatch up`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  tidewatch up                                     sample traffic until Ctrl-C
+  tidewatch up --rate 0 --data-dir ./tidewatch     only what you write yourself, kept for the next time
+  tidewatch up --once                              10,000 rows with faults, then a verdict
+  tidewatch up --once --events 1000 --seed 7 --json
+  tidewatch up --once --events 1000 --plant lose   must end with status 3
+
+No account is needed, and none is touched.")]
 pub struct UpArgs {
     /// Write a fixed number of events, check what came out, and end; status 3 if anything was lost, doubled, torn or
     /// out of order
