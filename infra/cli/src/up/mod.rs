@@ -48,7 +48,7 @@ use state::Directory;
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   tidewatch up                                     sample traffic until Ctrl-C
-  tidewatch up --rate 0 --data-dir ./tidewatch     only what you write yourself, kept for the next time
+  tidewatch up --rate 0 --data-dir ./tidewatch     only your own rows, and they are kept
   tidewatch up --once                              10,000 rows with faults, then a verdict
   tidewatch up --once --events 1000 --seed 7 --json
   tidewatch up --once --events 1000 --plant lose   must end with status 3
