@@ -215,3 +215,56 @@ impl Sink for Troubled {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn troubles(per_mille: u64, counts: &TroubleCounts) -> Arc<Troubles> {
+        let plan = Plan {
+            per_mille,
+            most_hangs: 1,
+            delay: Duration::ZERO,
+            outage: Duration::from_secs(1),
+        };
+        Troubles::new(plan, counts, &Clock::simulated(UNIX_EPOCH), Random::seeded(1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_comes_once_and_then_at_its_rate() {
+        let troubles = troubles(0, &TroubleCounts::new());
+        let mut drawn = Vec::new();
+        for _ in 0..20 {
+            let Some(trouble) = troubles.draw(2) else { break };
+            troubles.happened(trouble);
+            drawn.push(trouble);
+            troubles.clock.sleep(Duration::from_secs(2)).await;
+        }
+        assert_eq!(drawn, Trouble::ALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_down_every_call_fails() {
+        let before = Trouble::ALL.map(|trouble| (trouble, u64::from(trouble != Trouble::Down)));
+        let troubles = troubles(0, &before.into());
+        for _ in 0..3 {
+            assert_eq!(troubles.draw(2), Some(Trouble::Down));
+            troubles.happened(Trouble::Down);
+        }
+        troubles.clock.sleep(Duration::from_secs(1)).await;
+        assert_eq!(troubles.draw(2), None);
+    }
+
+    #[test]
+    fn hangs_are_bounded_and_counted_on_from_an_earlier_run() {
+        let troubles = troubles(500, &Trouble::ALL.map(|trouble| (trouble, 1)).into());
+        let drawn: Vec<_> = (0..500).filter_map(|_| troubles.draw(2)).collect();
+        for trouble in Trouble::ALL {
+            let bounded = matches!(trouble, Trouble::Down | Trouble::Hang | Trouble::LateHang);
+            assert_eq!(drawn.contains(&trouble), !bounded, "{trouble:?}");
+        }
+        assert!((0..500).all(|_| troubles.draw(1) != Some(Trouble::Partial)));
+    }
+}
