@@ -18,10 +18,14 @@ pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint};
     propagate_version = true,
     arg_required_else_help = true
 )]
-#[command(
-    after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a check found a \
-    difference or a loss; 4 declined at the prompt."
-)]
+#[command(after_help = "Examples:
+  tidewatch up
+  tidewatch table create --kind audit --table teleport.audit --dry-run
+  tidewatch table verify --table teleport.audit
+  tidewatch config check --config tidewatch.yaml
+
+Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a check found a \
+    difference or a loss; 4 declined at the prompt.")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -70,6 +74,10 @@ pub enum Command {
     /// Run the whole system on this machine
     Up(crate::up::UpArgs),
     /// Print a shell completion script
+    #[command(after_help = "Examples:
+  tidewatch completions bash > ~/.local/share/bash-completion/completions/tidewatch
+  tidewatch completions zsh > ~/.zfunc/_tidewatch
+  tidewatch completions fish > ~/.config/fish/completions/tidewatch.fish")]
     Completions {
         /// Shell to complete for
         shell: clap_complete::Shell,

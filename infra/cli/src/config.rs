@@ -8,6 +8,9 @@ use crate::cli::{Exit, Failure, GOOD, Global, Output, paint};
 
 /// Arguments of `tidewatch config`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tidewatch config check --config tidewatch.yaml
+  tidewatch config schema > tidewatch.schema.json")]
 pub struct ConfigArgs {
     #[command(subcommand)]
     command: Command,

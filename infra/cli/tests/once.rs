@@ -14,12 +14,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tidewatch::random::Random;
 
-const EVENTS: &str = "600";
+const EVENTS: u64 = 600;
 
-fn up(arguments: &[&str]) -> Command {
+fn up(events: u64, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidewatch"));
     command
-        .args(["up", "--once", "--json", "--events", EVENTS, "--batch-size", "30"])
+        .args(["up", "--once", "--json", "--batch-size", "30", "--events"])
+        .arg(events.to_string())
         .args(arguments);
     command.env_remove("TIDEWATCH_CONFIG").env("RUST_BACKTRACE", "0");
     command
@@ -37,7 +38,7 @@ fn summary(output: &Output) -> Value {
 
 #[test]
 fn all_arrives_once_and_in_order() {
-    let output = up(&["--seed", "11"]).output().unwrap();
+    let output = up(EVENTS, &["--seed", "11"]).output().unwrap();
     let summary = summary(&output);
     assert_eq!(output.status.code(), Some(0), "{summary:#}");
     assert_eq!(summary["ok"], true);
@@ -47,12 +48,37 @@ fn all_arrives_once_and_in_order() {
         summary["found"]["quarantined"].as_u64().unwrap() >= 4,
         "{summary:#}"
     );
-    for fault in ["redeliveries", "zombies", "recut", "crashes", "slow"] {
-        assert!(
-            summary["mapping"][fault].as_u64().unwrap() > 0,
-            "{fault}: {summary:#}"
-        );
+    for (place, names) in [
+        (
+            "mapping",
+            &["redeliveries", "zombies", "recut", "crashes", "slow"][..],
+        ),
+        (
+            "sink",
+            &[
+                "refusal",
+                "lost_answer",
+                "partial",
+                "slow",
+                "down",
+                "hang",
+                "late_hang",
+            ],
+        ),
+        ("rows", &["poison", "oversize", "repeated", "modified"]),
+    ] {
+        for name in names {
+            assert!(
+                summary[place][name].as_u64().unwrap() > 0,
+                "{place}.{name}: {summary:#}"
+            );
+        }
     }
+    let shards = summary["rows"]["since_split"].as_object().unwrap();
+    assert!(
+        shards.len() == 3 && shards.values().all(|rows| rows.as_u64().unwrap() > 0),
+        "{shards:?}"
+    );
 }
 
 #[test]
@@ -63,7 +89,7 @@ fn each_planted_fault_is_found_and_named() {
         ("reorder", "out of order"),
         ("tear", "torn"),
     ] {
-        let output = up(&["--seed", "12", "--plant", plant]).output().unwrap();
+        let output = up(EVENTS, &["--seed", "12", "--plant", plant]).output().unwrap();
         let summary = summary(&output);
         assert_eq!(output.status.code(), Some(3), "{plant}: {summary:#}");
         assert!(
@@ -73,33 +99,39 @@ fn each_planted_fault_is_found_and_named() {
     }
 }
 
+/// `TIDEWATCH_KILL_EVENTS`, `TIDEWATCH_KILL_RUNS` and `TIDEWATCH_KILLS` (in each run, at most) ask for more.
 #[test]
 fn a_killed_run_started_again_ends_as_if_it_had_not_been() {
+    let (events, runs) = (
+        number("TIDEWATCH_KILL_EVENTS", EVENTS),
+        number("TIDEWATCH_KILL_RUNS", 3),
+    );
+    let most = number("TIDEWATCH_KILLS", 8);
     let mut kills = 0;
-    for seed in [21, 22, 23] {
+    for seed in (21..).take(runs as usize) {
         let directory = tempfile::tempdir().unwrap();
-        kills += killed_until_done(directory.path(), seed);
+        kills += killed_until_done(directory.path(), events, seed, most);
         println!("seed {seed}: {kills} kills so far");
     }
     assert!(kills >= 3, "{kills}: the runs ended before they could be killed");
 }
 
-/// Starts a run, kills it after a random time by its process id, and starts it again, at most eight times; then lets
-/// it end.
-fn killed_until_done(directory: &Path, seed: u64) -> u32 {
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Starts a run, kills it after a random time by its process id, and starts it again, at most so often; then lets it
+/// end.
+fn killed_until_done(directory: &Path, events: u64, seed: u64, most: u64) -> u64 {
     let random = Random::seeded(seed);
-    let arguments = [
-        "--seed".to_owned(),
-        seed.to_string(),
-        "--data-dir".to_owned(),
-        directory.to_str().unwrap().to_owned(),
-    ];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let seed = seed.to_string();
+    let arguments = ["--seed", &seed, "--data-dir", directory.to_str().unwrap()];
     let mut kills = 0;
-    for _ in 0..8 {
-        let after = 50 + random.below(900);
+    for _ in 0..most {
+        // A run takes a few milliseconds a row; most of it has to be left when the first kill comes.
+        let after = 50 + random.below(300 + events);
         println!("seed {seed}: kill after {after} ms");
-        let mut child = up(&arguments)
+        let mut child = up(events, &arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -114,9 +146,10 @@ fn killed_until_done(directory: &Path, seed: u64) -> u32 {
         }
         kills += 1;
     }
-    let output = up(&arguments).output().unwrap();
+    let output = up(events, &arguments).output().unwrap();
     let summary = summary(&output);
     assert_eq!(output.status.code(), Some(0), "seed {seed}: {summary:#}");
+    println!("{:#}", summary["found"]);
     kills
 }
 

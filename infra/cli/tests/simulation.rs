@@ -13,9 +13,8 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -28,74 +27,13 @@ use tidewatch_cli::up::handler;
 use tidewatch_cli::up::route::Router;
 use tidewatch_cli::up::state::Directory;
 use tidewatch_cli::up::traffic::{Fate, Step, steps};
+use tidewatch_cli::up::trouble::{Plan, Trouble, TroubleCounts, Troubles};
 use tidewatch_cli::up::wire;
 use time::macros::datetime;
 
 const ARN: &str = "arn:aws:dynamodb:local:000000000000:table/tidewatch-audit/stream/1";
 const START: u64 = 1_795_219_200;
 const EVENTS: usize = 10_000;
-
-/// How often each trouble of the sink happened.
-#[derive(Debug, Default)]
-struct Troubles([AtomicU64; 7]);
-
-/// A sink in trouble, in front of a good one.
-#[derive(Debug)]
-struct Troubled {
-    inner: Arc<dyn Sink>,
-    random: Random,
-    clock: Clock,
-    /// Down from 20 s after the start, for forty minutes.
-    start: SystemTime,
-    troubles: Arc<Troubles>,
-}
-
-impl Sink for Troubled {
-    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
-        async move {
-            let count = |trouble: usize| self.troubles.0[trouble].fetch_add(1, Ordering::Relaxed);
-            let failure = |text: &str| Err(SinkError(text.to_owned()));
-            let since = self.clock.now().duration_since(self.start).unwrap();
-            if (20..2_420).contains(&since.as_secs()) {
-                count(0);
-                return failure("down");
-            }
-            match self.random.below(20) {
-                1 | 2 => {
-                    count(1);
-                    failure("refused")
-                }
-                3 => {
-                    count(2);
-                    self.inner.deliver(records).await?;
-                    failure("answer lost")
-                }
-                4 | 5 if records.len() > 1 => {
-                    count(3);
-                    let some = 1 + self.random.below(records.len() as u64 - 1) as usize;
-                    self.inner.deliver(&records[..some]).await?;
-                    Ok(Acked::Some((0..some).collect()))
-                }
-                6 | 7 => {
-                    count(4);
-                    self.clock.sleep(self.random.jitter(Duration::from_secs(5))).await;
-                    self.inner.deliver(records).await
-                }
-                8 if self.random.below(2) == 0 => {
-                    count(5);
-                    std::future::pending().await
-                }
-                9 if self.random.below(2) == 0 => {
-                    count(6);
-                    self.inner.deliver(records).await?;
-                    std::future::pending().await
-                }
-                _ => self.inner.deliver(records).await,
-            }
-        }
-        .boxed()
-    }
-}
 
 /// A sink as one would write it first: appends, remembers nothing, and yields in the middle of a line.
 #[derive(Debug)]
@@ -155,7 +93,9 @@ async fn run(
     }
     stream.end();
 
-    let forwarder = handler::forwarder(&directory, clock, &random).await.unwrap();
+    let forwarder = handler::forwarder(&directory, handler::SINK_TIMEOUT, clock, &random)
+        .await
+        .unwrap();
     let handler = handler::handler(sinks(forwarder, &directory), clock);
     let settings = Settings {
         parallelization_factor: factor,
@@ -194,26 +134,29 @@ async fn run(
 async fn run_troubled(seed: u64, factor: u32) -> Ran {
     let start = UNIX_EPOCH + Duration::from_secs(START);
     let clock = Clock::simulated(start);
-    let troubles = Arc::new(Troubles::default());
+    let plan = Plan {
+        per_mille: 60,
+        most_hangs: u64::MAX,
+        delay: Duration::from_secs(5),
+        outage: Duration::from_secs(2_400),
+    };
+    let troubles = Troubles::new(plan, &TroubleCounts::new(), &clock, Random::seeded(seed + 1));
     let ran = run(seed, EVENTS, factor, &clock, |forwarder, _| {
-        forwarder.map_sinks(|_, inner| {
-            Arc::new(Troubled {
-                inner,
-                random: Random::seeded(seed + 1),
-                clock: clock.clone(),
-                start,
-                troubles: Arc::clone(&troubles),
-            })
-        })
+        troubles.before(forwarder)
     })
     .await;
     println!(
-        "{} s of simulated time: {troubles:?} {:?}",
+        "{} s of simulated time: {:?} {:?}",
         clock.now().duration_since(start).unwrap().as_secs(),
+        troubles.counts(),
         ran.counts
     );
-    for trouble in &troubles.0 {
-        assert!(trouble.load(Ordering::Relaxed) > 0, "seed {seed}: {troubles:?}");
+    for trouble in Trouble::ALL {
+        assert!(
+            troubles.counts()[&trouble] > 0,
+            "seed {seed}: {:?}",
+            troubles.counts()
+        );
     }
     for fault in Fault::ALL {
         assert!(

@@ -319,15 +319,6 @@ async fn what_cannot_be_reached_or_found_ends_with_1() {
 }
 
 #[tokio::test]
-async fn every_command_has_examples() {
-    let machine = Machine::start().await;
-    for command in ["create", "verify", "plan", "apply", "print"] {
-        let help = machine.bare(&format!("table {command} --help")).await.expect(0);
-        assert!(help.out.contains("Examples:"), "{}", help.out);
-    }
-}
-
-#[tokio::test]
 async fn a_reader_that_goes_away_is_no_failure() {
     let shell = format!(
         "set -o pipefail; {} table print --kind state --table teleport --format aws-cli | true",

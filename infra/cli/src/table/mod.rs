@@ -17,6 +17,10 @@ use crate::cli::{Exit, Failure, Global, aws_config};
 
 /// Arguments of `tidewatch table`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tidewatch table create --kind audit --table teleport.audit --dry-run
+  tidewatch table verify --table teleport.audit
+  tidewatch table plan --table teleport.audit")]
 pub struct TableArgs {
     #[command(subcommand)]
     command: TableCommand,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tidewatch::clock::Clock;
@@ -15,16 +16,25 @@ use super::plant::Plant;
 use super::state::Directory;
 use crate::esm::Handler;
 
-/// Starts a forwarder that writes events and quarantine below `directory`.
+/// How long a sink may take, unless it is going to hang on purpose.
+pub const SINK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts a forwarder that writes events and quarantine below `directory`. A try of its sink may take `timeout`.
 ///
 /// # Errors
 /// A message if a directory cannot be opened.
-pub async fn forwarder(directory: &Directory, clock: &Clock, random: &Random) -> Result<Forwarder, String> {
+pub async fn forwarder(
+    directory: &Directory,
+    timeout: Duration,
+    clock: &Clock,
+    random: &Random,
+) -> Result<Forwarder, String> {
     let uri = |path: &Path| serde_json::Value::from(format!("file://{}", path.display())).to_string();
     let document = format!(
-        "quarantine: {}\nsinks:\n  local: {{ uri: {}, format: event }}\n",
+        "quarantine: {}\nsinks:\n  local: {{ uri: {}, format: event, timeout: {}ms }}\n",
         uri(&directory.quarantine()),
         uri(&directory.events()),
+        timeout.as_millis(),
     );
     let config = Config::parse(&document, "tidewatch up", []).map_err(|faults| faults.to_string())?;
     Forwarder::start(&config, clock.clone(), random.clone())

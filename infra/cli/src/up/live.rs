@@ -56,7 +56,7 @@ pub(super) async fn run(
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
     let stream = Arc::new(Stream::restored(&stream_arn, saved.checkpoints));
-    let forwarder = handler::forwarder(directory, clock, &random).await?;
+    let forwarder = handler::forwarder(directory, handler::SINK_TIMEOUT, clock, &random).await?;
     let forwarder = handler::shown(forwarder, if global.json { show_json } else { show });
     let handler = handler::handler(forwarder, clock);
     let saver = Arc::clone(directory);
@@ -73,6 +73,7 @@ pub(super) async fn run(
         let progress = Progress {
             checkpoints: stream.checkpoints(),
             counts: counts.clone(),
+            ..Progress::default()
         };
         if let Err(message) = saver.save_progress(&progress) {
             anstream::eprintln!("{ERROR}{message}{ERROR:#}");
@@ -145,7 +146,11 @@ async fn write(
 }
 
 fn greet(url: &str, stream_arn: &str, directory: &Directory, kept: bool) {
-    let (root, table) = (directory.root().display(), tables::AUDIT_TABLE);
+    let (root, table, state) = (
+        directory.root().display(),
+        tables::AUDIT_TABLE,
+        tables::STATE_TABLE,
+    );
     let item = concat!(
         r#"{"SessionID":{"S":"my-session"},"EventIndex":{"N":"0"},"EventType":{"S":"user.login"},"#,
         r#""CreatedAt":{"N":"1795170932"},"CreatedAtDate":{"S":"2026-11-20"},"EventNamespace":{"S":"default"},"#,
@@ -158,7 +163,7 @@ fn greet(url: &str, stream_arn: &str, directory: &Directory, kept: bool) {
         "\nthe directory is removed at the end; --data-dir keeps one"
     };
     say(format_args!(
-        "DynamoDB at {url}, table {table}; events in {root}/events, poison in {root}/quarantine{removed}\n\n\
+        "DynamoDB at {url}, tables {table} and {state}; events in {root}/events, poison in {root}/quarantine{removed}\n\n\
          Try, in another terminal (any credentials do):\n\
          \x20 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1\n\
          \x20 aws --endpoint-url {url} dynamodb describe-table --table-name {table}\n\

@@ -10,7 +10,8 @@
 //! | [`route`], [`wire`] | one stream into several shards, one of which splits; records as Lambda hands them over |
 //! | [`handler`] | the function with a file sink |
 //! | `once`, `live` | the two ways to run |
-//! | [`check`], `plant` | what came out against what had to; sabotage that the check must find |
+//! | [`trouble`] | what the sink suffers |
+//! | [`check`], `plant`, `summary` | what came out against what had to; sabotage that the check must find; the report |
 //! | [`state`] | what survives a restart |
 
 pub mod check;
@@ -24,8 +25,10 @@ mod plant;
 mod reader;
 pub mod route;
 pub mod state;
+mod summary;
 mod tables;
 pub mod traffic;
+pub mod trouble;
 pub mod wire;
 mod writer;
 
@@ -43,6 +46,14 @@ use state::Directory;
 
 /// Arguments of `tidewatch up`.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  tidewatch up                                     sample traffic until Ctrl-C
+  tidewatch up --rate 0 --data-dir ./tidewatch     only your own rows, and they are kept
+  tidewatch up --once                              10,000 rows with faults, then a verdict
+  tidewatch up --once --events 1000 --seed 7 --json
+  tidewatch up --once --events 1000 --plant lose   must end with status 3
+
+No account is needed, and none is touched.")]
 pub struct UpArgs {
     /// Write a fixed number of events, check what came out, and end; status 3 if anything was lost, doubled, torn or
     /// out of order
@@ -76,9 +87,9 @@ fn within(text: &str, range: std::ops::RangeInclusive<usize>) -> Result<usize, S
     number.ok_or_else(|| format!("a number from {} to {} is due", range.start(), range.end()))
 }
 
-/// Below a hundred not every fault would get its turn; above a million the traffic would not fit into memory.
+/// Below two hundred not every fault and kind of row would get its turn; above a million the traffic would not fit into memory.
 fn events(text: &str) -> Result<usize, String> {
-    within(text, 100..=1_000_000)
+    within(text, 200..=1_000_000)
 }
 
 fn batch_size(text: &str) -> Result<usize, String> {

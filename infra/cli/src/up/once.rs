@@ -6,20 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
 use time::{OffsetDateTime, Time};
 
-use super::check::{Findings, check};
+use super::check::check;
 use super::endpoint::Endpoint;
 use super::plant::spoil;
 use super::route::Router;
 use super::state::{Directory, Progress, Run};
+use super::summary::{Injected, Rows, Summary};
 use super::traffic::{Step, steps};
+use super::trouble::{Plan, Troubles};
 use super::{UpArgs, handler, reader, tables, writer};
-use crate::cli::{ERROR, Exit, GOOD, Global, Output, paint};
-use crate::esm::{Counts, Fault, Faults, Mapping, Stream};
+use crate::cli::{Exit, Global, Output};
+use crate::esm::{Fault, Faults, Mapping, Stream};
 
 /// The traffic of a run covers two hours around midnight, whatever its size.
 const SPAN: time::Duration = time::Duration::hours(2);
@@ -27,22 +28,19 @@ const SPAN: time::Duration = time::Duration::hours(2);
 const FAULTS: u64 = 30;
 /// The longest stall of a zombie.
 const STALL: Duration = Duration::from_millis(400);
+/// The sink's time for one try: what a hang costs.
+const SINK_TIMEOUT: Duration = Duration::from_secs(1);
+/// What the sink suffers.
+const TROUBLE: Plan = Plan {
+    per_mille: 15,
+    most_hangs: 3,
+    delay: Duration::from_millis(100),
+    outage: Duration::from_millis(300),
+};
 /// A run in which nothing moves for so long has failed.
 const STUCK: Duration = Duration::from_secs(120);
 /// The writer's position is saved after so many rows.
 const SAVE_EACH: usize = 50;
-
-/// What a run came to.
-#[derive(Debug, Serialize)]
-struct Summary {
-    ok: bool,
-    seed: u64,
-    events: usize,
-    seconds: f64,
-    found: Findings,
-    mapping: Counts,
-    given_up: u64,
-}
 
 /// Writes, forwards, checks and says what came of it.
 ///
@@ -67,15 +65,15 @@ pub(super) async fn run(
     let start = OffsetDateTime::from_unix_timestamp(begun.start).map_err(|error| error.to_string())?;
     let spacing: time::Duration = SPAN / i32::try_from(args.events).unwrap_or(i32::MAX);
     let traffic = Arc::new(steps(args.seed, start, spacing, args.events));
-    let mapping = forward(global, args, directory, clock, &begun, &traffic).await?;
+    let injected = forward(global, args, directory, clock, &begun, &traffic).await?;
     if let Some(plant) = args.plant {
         spoil(plant, &traffic, &directory.events())
             .map_err(|error| format!("cannot plant a fault: {error}"))?;
     }
     let mut found = check(&traffic, &directory.events(), &directory.quarantine())
         .map_err(|error| format!("cannot check the output: {error}"))?;
-    note_absent_faults(&mut found, &mapping);
-    let given_up = mapping.exhausted + mapping.too_old;
+    injected.note_absent(&mut found);
+    let given_up = injected.mapping.exhausted + injected.mapping.too_old;
     if given_up > 0 {
         found.add(
             "given up",
@@ -89,21 +87,15 @@ pub(super) async fn run(
         seed: args.seed,
         events: args.events,
         seconds,
+        tables: tables::ALL,
         found,
-        mapping,
+        injected,
         given_up,
     };
     Output::new(global)
-        .result(&summary, &text(&summary))
+        .result(&summary, &summary.text())
         .map_err(|failure| failure.to_string())?;
     Ok(if ok { Exit::Done } else { Exit::Found })
-}
-
-/// A fault that never happened proved nothing.
-fn note_absent_faults(found: &mut Findings, mapping: &Counts) {
-    for fault in Fault::ALL.into_iter().filter(|fault| mapping.of(*fault) == 0) {
-        found.add("fault never happened", fault.name().to_owned());
-    }
 }
 
 /// Writes the rows and forwards them until nothing is left.
@@ -114,7 +106,7 @@ async fn forward(
     clock: &Clock,
     begun: &Run,
     traffic: &Arc<Vec<Step>>,
-) -> Result<Counts, String> {
+) -> Result<Injected, String> {
     let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(0)).await?;
     let sdk = endpoint.clients().await;
     let client = aws_sdk_dynamodb::Client::new(&sdk);
@@ -123,11 +115,18 @@ async fn forward(
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
     let stream = Arc::new(Stream::restored(&stream_arn, saved.checkpoints));
-    let forwarder = handler::forwarder(directory, clock, &random).await?;
+    let forwarder = handler::forwarder(directory, SINK_TIMEOUT, clock, &random).await?;
+    let troubles = Troubles::new(
+        TROUBLE,
+        &saved.troubles,
+        clock,
+        Random::seeded(args.seed.wrapping_add(1)),
+    );
+    let forwarder = troubles.before(forwarder);
     let handler = handler::handler(handler::planted(forwarder, args.plant), clock);
     let settings = args.settings(directory);
     let (unsaved, saver) = (Arc::new(Mutex::new(None)), Arc::clone(directory));
-    let failed = Arc::clone(&unsaved);
+    let (failed, suffered) = (Arc::clone(&unsaved), Arc::clone(&troubles));
     let mapping = Mapping::new(
         settings,
         Arc::clone(&stream),
@@ -142,6 +141,7 @@ async fn forward(
         let progress = Progress {
             checkpoints: stream.checkpoints(),
             counts: counts.clone(),
+            troubles: suffered.counts(),
         };
         if let Err(message) = saver.save_progress(&progress) {
             *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
@@ -165,9 +165,9 @@ async fn forward(
         bar.set_message("waiting for the mapping");
         Ok(())
     };
+    let mut router = Router::new(Arc::clone(&stream), args.events / 2);
     let read = async {
         let streams = aws_sdk_dynamodbstreams::Client::new(&sdk);
-        let mut router = Router::new(Arc::clone(&stream), args.events / 2);
         reader::read(&streams, &stream_arn, &mut router, &done, clock).await?;
         stream.end();
         Ok(())
@@ -196,10 +196,14 @@ async fn forward(
     if let Some(message) = unsaved.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(message);
     }
-    let counts = mapping.counts();
+    let injected = Injected {
+        rows: Rows::of(traffic, router.routed()),
+        sink: troubles.counts(),
+        mapping: mapping.counts(),
+    };
     drop((mapping, client, sdk));
     endpoint.stop().await;
-    Ok(counts)
+    Ok(injected)
 }
 
 /// Ends when what `moved` answers has been the same for too long.
@@ -228,66 +232,5 @@ fn bar(events: usize, global: &Global) -> ProgressBar {
     match style {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
-    }
-}
-
-/// The summary for people.
-fn text(summary: &Summary) -> String {
-    let (found, mapping) = (&summary.found, &summary.mapping);
-    let faults: Vec<String> = Fault::ALL
-        .iter()
-        .map(|fault| format!("{} {}", fault.name(), mapping.of(*fault)))
-        .collect();
-    let mut text = format!(
-        "{} rows in {:.1} s (seed {}), {} invocations, {} records handed over\n\
-         expected {} lines, found {} in {} files; {} rows in quarantine\n\
-         faults injected: {}\n",
-        summary.events,
-        summary.seconds,
-        summary.seed,
-        mapping.invocations,
-        mapping.records,
-        found.expected,
-        found.lines,
-        found.files,
-        found.quarantined,
-        faults.join(", "),
-    );
-    for (kind, wrong) in &found.wrong {
-        text.push_str(&format!("{}: {}\n", paint(ERROR, kind), wrong.count));
-        wrong
-            .first
-            .iter()
-            .for_each(|what| text.push_str(&format!("  {what}\n")));
-    }
-    if found.wrong.is_empty() {
-        text.push_str(&format!(
-            "{}\n",
-            paint(GOOD, "nothing lost, doubled, torn or out of order")
-        ));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_that_never_happened_is_a_finding() {
-        let mut counts = Counts {
-            redeliveries: 1,
-            zombies: 1,
-            recut: 1,
-            crashes: 1,
-            slow: 1,
-            ..Counts::default()
-        };
-        let mut found = Findings::default();
-        note_absent_faults(&mut found, &counts);
-        assert!(found.wrong.is_empty());
-        counts.zombies = 0;
-        note_absent_faults(&mut found, &counts);
-        assert_eq!(found.wrong["fault never happened"].first, ["zombie"]);
     }
 }

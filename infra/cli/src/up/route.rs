@@ -4,8 +4,10 @@
 //! in one of its children. Where the split falls depends only on the order of the stream: after a restart all
 //! records are routed again from the beginning, and each to the same shard as before.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::esm::{InvalidRecord, Record, Stream, UnknownShard};
@@ -21,7 +23,17 @@ pub struct Router {
     stream: Arc<Stream>,
     /// The split comes after so many records.
     split_after: usize,
-    routed: usize,
+    records: usize,
+    routed: Routed,
+}
+
+/// What went through a [`Router`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Routed {
+    /// Rows that were changed.
+    pub modified: usize,
+    /// Records by shard since the split, for each shard then open; empty if there was none.
+    pub since_split: BTreeMap<&'static str, usize>,
 }
 
 /// A record that cannot be routed.
@@ -43,8 +55,14 @@ impl Router {
         Self {
             stream,
             split_after,
-            routed: 0,
+            records: 0,
+            routed: Routed::default(),
         }
+    }
+
+    /// What went through so far.
+    pub fn routed(&self) -> Routed {
+        self.routed.clone()
     }
 
     /// Puts a record into its shard.
@@ -52,24 +70,32 @@ impl Router {
     /// # Errors
     /// [`RouteError`], which says why not.
     pub fn route(&mut self, record: &Value) -> Result<(), RouteError> {
-        if self.routed == self.split_after {
+        if self.records == self.split_after {
             self.stream.open(LOWER, Some(SPLITS));
             self.stream.open(UPPER, Some(SPLITS));
             self.stream.close(SPLITS);
+            self.routed.since_split = BTreeMap::from([(STAYS, 0), (LOWER, 0), (UPPER, 0)]);
         }
         let key = record
             .pointer("/dynamodb/Keys/SessionID/S")
             .and_then(Value::as_str)
             .unwrap_or_default();
         let hash = fnv(key);
-        let shard = match (hash % 2, self.routed < self.split_after, hash / 2 % 2) {
+        let shard = match (hash % 2, self.records < self.split_after, hash / 2 % 2) {
             (0, ..) => STAYS,
             (_, true, _) => SPLITS,
             (_, false, 0) => LOWER,
             (_, false, _) => UPPER,
         };
-        self.routed += 1;
-        Ok(self.stream.append(shard, Record::new(record)?)?)
+        self.stream.append(shard, Record::new(record)?)?;
+        self.records += 1;
+        if let Some(rows) = self.routed.since_split.get_mut(shard) {
+            *rows += 1;
+        }
+        if record.get("eventName").and_then(Value::as_str) == Some("MODIFY") {
+            self.routed.modified += 1;
+        }
+        Ok(())
     }
 }
 
@@ -98,6 +124,10 @@ mod tests {
         }
         assert_eq!(stream.checkpoints().len(), 4);
         assert_eq!(stream.waiting(), 200);
+        let routed = router.routed();
+        assert_eq!(routed.modified, 0);
+        assert_eq!(routed.since_split.values().sum::<usize>(), 100);
+        assert!(routed.since_split.len() == 3 && routed.since_split.values().all(|rows| *rows > 0));
         let late = json!({"dynamodb": {"ApproximateCreationDateTime": 1, "SequenceNumber": "1", "Keys": {}}});
         assert!(stream.append(SPLITS, Record::new(&late).unwrap()).is_err());
     }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidewatch::random::Random;
 
+use super::trouble::TroubleCounts;
 use crate::esm::{Checkpoints, Counts};
 
 /// A directory that this process holds.
@@ -42,6 +43,9 @@ pub struct Progress {
     pub checkpoints: Checkpoints,
     /// What was counted until then.
     pub counts: Counts,
+    /// What the sink suffered until then.
+    #[serde(default)]
+    pub troubles: TroubleCounts,
 }
 
 impl Directory {
