@@ -6,7 +6,7 @@ mod output;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use aws::aws_config;
+pub use aws::{aws_config, document};
 pub use confirm::Consent;
 pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint};
 
