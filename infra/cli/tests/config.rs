@@ -84,6 +84,31 @@ fn ended(output: Output, code: i32) -> String {
 }
 
 #[test]
+fn a_key_as_text_is_warned_of_and_shown_nowhere() {
+    let home = home("{ access_key: AKIALITERAL, secret_key: hush-hush }");
+    for arguments in [
+        "config check --config t.yaml",
+        "config check --config t.yaml --json",
+        "table verify --config t.yaml --table audit --endpoint-url http://127.0.0.1:1",
+    ] {
+        let output = run(arguments, &home, &[]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.contains("WARN") && told.contains("stands in the configuration as text"),
+            "{told}"
+        );
+        let all = told + &String::from_utf8(output.stdout).unwrap();
+        assert!(
+            !all.contains("AKIALITERAL") && !all.contains("hush-hush"),
+            "{all}"
+        );
+    }
+    let referred = self::home("{ access_key: 'env:A', secret_key: 'env:B' }");
+    let told = ended(run("config check --config t.yaml", &referred, &[]), 0);
+    assert!(told.is_empty(), "{told}");
+}
+
+#[test]
 fn a_document_that_is_named_must_be_in_order_for_every_command_that_asks_aws() {
     let home = home("{ region: eu-west-3, colour: crimson }");
     for command in [
