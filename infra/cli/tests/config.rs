@@ -229,3 +229,44 @@ fn a_profile_that_is_named_goes_before_keys_in_the_environment() {
         }
     }
 }
+
+#[test]
+fn an_option_that_a_command_would_ignore_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let print = "table print --kind state --table teleport --format terraform";
+    for (arguments, text) in [
+        ("up --once --table t", "`tidewatch up` takes no --table:"),
+        ("--region eu-west-1 up", "`tidewatch up` takes no --region:"),
+        (
+            "up --profile p --endpoint-url http://127.0.0.1:1 --config c.yaml",
+            "takes no --config, --profile, --endpoint-url:",
+        ),
+        (
+            "completions bash --table t --json",
+            "{\"error\":\"`tidewatch completions` takes no --table, --json:",
+        ),
+        ("config schema --region r", "takes no --region:"),
+        ("config check --table t", "takes no --table:"),
+        (
+            &format!("{print} --config /nonexistent"),
+            "`tidewatch table print` takes no --config:",
+        ),
+    ] {
+        let output = run(arguments, &home, &[]);
+        assert!(output.stdout.is_empty(), "{output:?}");
+        let told = ended(output, 2);
+        assert!(told.contains(text), "{arguments}: {told}");
+    }
+    // What the environment names is for the commands that use it.
+    let environment = [("TIDEWATCH_CONFIG", "/nonexistent")];
+    for arguments in [
+        "up --once --events 100",
+        "completions bash",
+        "config schema",
+        print,
+    ] {
+        ended(run(arguments, &home, &environment), 0);
+    }
+    let told = ended(run("up --config /nonexistent", &home, &environment), 2);
+    assert!(told.contains("takes no --config:"), "{told}");
+}
