@@ -3,7 +3,7 @@
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use std::error::Error;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub async fn default_chain() -> SdkConfig {
     base().load().await
 }
 
-fn base() -> aws_config::ConfigLoader {
+fn base() -> ConfigLoader {
     // Whole tries are bounded by who makes them (a sink's timeout, the quarantine's).
     aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard())
@@ -30,6 +30,14 @@ fn base() -> aws_config::ConfigLoader {
 /// # Errors
 /// [`SecretError`] if a key's reference cannot be read.
 pub async fn sdk_config(config: &AwsConfig) -> Result<SdkConfig, SecretError> {
+    Ok(loader(config).await?.load().await)
+}
+
+/// As [`sdk_config`], for a caller that has something to add.
+///
+/// # Errors
+/// As [`sdk_config`].
+pub async fn loader(config: &AwsConfig) -> Result<ConfigLoader, SecretError> {
     let mut loader = base();
     if let Some(region) = &config.region {
         loader = loader.region(Region::new(region.clone()));
@@ -50,7 +58,7 @@ pub async fn sdk_config(config: &AwsConfig) -> Result<SdkConfig, SecretError> {
             "tidewatch",
         ));
     }
-    Ok(loader.load().await)
+    Ok(loader)
 }
 
 /// An SDK error with its causes, on one line. Service errors carry code and message, never item contents.

@@ -1,12 +1,13 @@
 //! What all commands share: global options, exit codes, AWS configuration and output.
 
+mod applies;
 mod aws;
 mod confirm;
 mod output;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use aws::aws_config;
+pub use aws::{aws_config, document};
 pub use confirm::Consent;
 pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint};
 
@@ -33,6 +34,17 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The command line, and whether every option of it applies to its command. Ends the process if it cannot be
+    /// read, or if it asks for help.
+    pub fn read() -> (Self, Result<(), Failure>) {
+        let matches = Self::command().get_matches();
+        let cli = Self::from_arg_matches(&matches)
+            .unwrap_or_else(|error| error.format(&mut Self::command()).exit());
+        (cli, applies::check(&matches))
+    }
 }
 
 /// Options of every command.

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tidewatch::config::{Config, LoadError};
 
-use crate::cli::{Exit, Failure, GOOD, Global, Output, paint};
+use crate::cli::{Exit, Failure, GOOD, Global, Output, document, paint};
 
 /// Arguments of `tidewatch config`.
 #[derive(Debug, Args)]
@@ -22,8 +22,10 @@ enum Command {
     #[command(after_help = "Examples:
   tidewatch config check --config tidewatch.yaml
   TIDEWATCH_SINKS__ARCHIVE__URI=s3://bucket/events tidewatch config check --config s3://bucket/tidewatch.yaml
+  tidewatch config check --config ssm:/tidewatch/config --region eu-west-1 --profile audit
 
-Environment variables override single settings, as they do for the function. Secrets are not read.
+Environment variables override single settings, as they do for the function. Secrets are not read. A document in S3 or
+SSM is read with --region, --profile and --endpoint-url over the AWS default chain.
 Exit status: 0 in order; 1 the document cannot be read; 2 it has faults.")]
     Check,
     /// Print the document's JSON schema
@@ -32,7 +34,7 @@ Exit status: 0 in order; 1 the document cannot be read; 2 it has faults.")]
     Schema,
 }
 
-/// Runs the command. One request for a document in S3 or SSM, by the AWS default chain.
+/// Runs the command. One request for a document in S3 or SSM, by the global options.
 ///
 /// # Errors
 /// [`Failure`] with every fault of the document.
@@ -45,12 +47,10 @@ pub async fn run(global: &Global, args: ConfigArgs) -> Result<Exit, Failure> {
             output.result(&schema, &text)?;
         }
         Command::Check => {
-            let config = Config::load(global.config.as_deref())
-                .await
-                .map_err(|error| match error {
-                    LoadError::Faults(faults) => Failure::usage(faults.to_string()),
-                    LoadError::Read { .. } => Failure::from(error.to_string()),
-                })?;
+            let config = document(global).await.map_err(|error| match error {
+                LoadError::Faults(faults) => Failure::usage(faults.to_string()),
+                LoadError::Read { .. } => Failure::from(error.to_string()),
+            })?;
             let sinks: Vec<&str> = config.sinks.keys().map(String::as_str).collect();
             let text = format!("{}: sinks {}\n", paint(GOOD, "in order"), sinks.join(", "));
             output.result(&json!({"valid": true, "sinks": sinks}), &text)?;

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use tidewatch_cli::cli::{Cli, Command, Exit, Failure, Global, Output};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (cli, applies) = Cli::read();
     // What the pipeline says of each record is for a function's log; `up` shows it in its own way.
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,tidewatch::forward=off"));
@@ -18,7 +18,11 @@ async fn main() -> ExitCode {
         .without_time()
         .with_target(false)
         .init();
-    match run(cli.command, &cli.global).await {
+    let ended = match applies {
+        Ok(()) => run(cli.command, &cli.global).await,
+        Err(failure) => Err(failure),
+    };
+    match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
             Output::new(&cli.global).failure(&failure);

@@ -1,8 +1,13 @@
-//! `tidewatch config` with the real binary.
+//! `tidewatch config`, and what other commands take from the document, with the real binary.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "config/stub.rs"]
+mod stub;
 
 use std::process::{Command, Output};
+
+use stub::Stub;
 
 fn tidewatch(args: &[&str], document: &str) -> Output {
     let dir = tempfile::tempdir().unwrap();
@@ -42,7 +47,226 @@ fn a_document_in_order_exits_0_and_a_faulty_one_2_with_all_faults() {
 
 #[test]
 fn the_schema_is_json() {
-    let schema = tidewatch(&["schema"], "");
+    let schema = run("config schema", &tempfile::tempdir().unwrap(), &[]);
     let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
     assert_eq!(schema["required"], serde_json::json!(["quarantine", "sinks"]));
+}
+
+const DOCUMENT: &str = "quarantine: file:///q\nsinks: { out: { uri: 'stdout://' } }\n";
+
+/// Runs `tidewatch …` in `home`, with nothing of AWS but what `variables` hold.
+fn run(arguments: &str, home: &tempfile::TempDir, variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidewatch"))
+        .args(arguments.split_whitespace())
+        .env_clear()
+        .env("HOME", home.path())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(variables.iter().copied())
+        .current_dir(home.path())
+        .output()
+        .unwrap()
+}
+
+/// A home with a document that has this `aws` section.
+fn home(aws: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("t.yaml"), format!("{DOCUMENT}aws: {aws}\n")).unwrap();
+    std::fs::create_dir(home.path().join(".aws")).unwrap();
+    let profiles = "[named]\naws_access_key_id = AKIAPROFILE\naws_secret_access_key = s\n";
+    std::fs::write(home.path().join(".aws/credentials"), profiles).unwrap();
+    home
+}
+
+#[track_caller]
+fn ended(output: Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_key_as_text_is_warned_of_and_shown_nowhere() {
+    let home = home("{ access_key: AKIALITERAL, secret_key: hush-hush }");
+    for arguments in [
+        "config check --config t.yaml",
+        "config check --config t.yaml --json",
+        "table verify --config t.yaml --table audit --endpoint-url http://127.0.0.1:1",
+    ] {
+        let output = run(arguments, &home, &[]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.contains("WARN") && told.contains("stands in the configuration as text"),
+            "{told}"
+        );
+        let all = told + &String::from_utf8(output.stdout).unwrap();
+        assert!(
+            !all.contains("AKIALITERAL") && !all.contains("hush-hush"),
+            "{all}"
+        );
+    }
+    let referred = self::home("{ access_key: 'env:A', secret_key: 'env:B' }");
+    let told = ended(run("config check --config t.yaml", &referred, &[]), 0);
+    assert!(told.is_empty(), "{told}");
+}
+
+#[test]
+fn a_document_that_is_named_must_be_in_order_for_every_command_that_asks_aws() {
+    let home = home("{ region: eu-west-3, colour: crimson }");
+    for command in [
+        "table verify --table audit",
+        "table plan --table audit",
+        "table apply --table audit --dry-run",
+        "table create --kind audit --table audit --dry-run",
+    ] {
+        let told = ended(run(&format!("{command} --config absent.yaml"), &home, &[]), 2);
+        assert!(told.contains("absent.yaml cannot be read"), "{told}");
+        let told = ended(run(&format!("{command} --config t.yaml"), &home, &[]), 2);
+        assert!(told.contains("aws.colour: unknown setting"), "{told}");
+        let told = ended(run(command, &home, &[("TIDEWATCH_CONFIG", "absent.yaml")]), 2);
+        assert!(told.contains("absent.yaml cannot be read"), "{told}");
+        let told = ended(run(command, &home, &[("TIDEWATCH_CONFIG", "")]), 2);
+        assert!(
+            told.contains("which AWS region?") && told.contains("aws.region"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn options_go_before_the_document_and_the_document_before_the_environment() {
+    let stub = Stub::start();
+    let home = home(&format!(
+        "{{ region: eu-west-3, endpoint_url: '{}', access_key: 'env:KEY', secret_key: 'env:SECRET' }}",
+        stub.url
+    ));
+    let environment = [
+        ("KEY", "AKIADOCUMENT"),
+        ("SECRET", "s"),
+        ("AWS_REGION", "us-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+    ];
+    let verify = "table verify --table audit --config t.yaml";
+    for (options, signed) in [
+        ("", "AKIADOCUMENT eu-west-3"),
+        ("--region eu-north-1", "AKIADOCUMENT eu-north-1"),
+        ("--profile named", "AKIAPROFILE eu-west-3"),
+    ] {
+        let told = ended(run(&format!("{verify} {options}"), &home, &environment), 1);
+        assert!(told.contains("table audit does not exist"), "{told}");
+        assert_eq!(stub.last_signer(), signed, "{options}");
+    }
+    let told = ended(
+        run(
+            &format!("{verify} --endpoint-url http://127.0.0.1:1"),
+            &home,
+            &environment,
+        ),
+        1,
+    );
+    assert!(told.contains("DescribeTable on table audit failed"), "{told}");
+    // A key that cannot be read is named; nobody else's is used instead.
+    let told = ended(run(verify, &home, &environment[2..]), 2);
+    assert!(told.contains("the secret env:KEY cannot be read"), "{told}");
+    // A document without an aws section leaves all to the environment.
+    std::fs::write(home.path().join("t.yaml"), DOCUMENT).unwrap();
+    let mut environment = environment;
+    environment[5].1 = &stub.url;
+    ended(run(verify, &home, &environment), 1);
+    assert_eq!(stub.last_signer(), "AKIAENVIRONMENT us-west-1");
+}
+
+#[test]
+fn a_document_in_s3_or_ssm_is_read_by_the_options() {
+    let stub = Stub::start();
+    let home = home("{}");
+    let environment = [
+        ("AWS_REGION", "us-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+    ];
+    for uri in ["s3://bucket/path/tidewatch.yaml", "ssm:/tidewatch/config"] {
+        let check = format!("config check --config {uri} --endpoint-url {}", stub.url);
+        ended(run(&check, &home, &environment), 0);
+        assert_eq!(stub.last_signer(), "AKIAENVIRONMENT us-west-1");
+        ended(
+            run(
+                &format!("{check} --region eu-west-3 --profile named"),
+                &home,
+                &environment,
+            ),
+            0,
+        );
+        assert_eq!(stub.last_signer(), "AKIAPROFILE eu-west-3");
+        // For a command that asks AWS the document's section is then laid under the same options.
+        let verify = format!(
+            "table verify --table audit --config {uri} --endpoint-url {}",
+            stub.url
+        );
+        let told = ended(run(&verify, &home, &environment), 1);
+        assert!(told.contains("table audit does not exist"), "{told}");
+        assert_eq!(stub.last_signer(), "AKIAENVIRONMENT eu-south-2");
+    }
+    let closed = "config check --config ssm:/tidewatch/config --endpoint-url http://127.0.0.1:1";
+    let told = ended(run(closed, &home, &environment), 1);
+    assert!(told.contains("ssm:/tidewatch/config cannot be read"), "{told}");
+}
+
+#[test]
+fn a_profile_that_is_named_goes_before_keys_in_the_environment() {
+    let stub = Stub::start();
+    let home = home("{ profile: named, region: eu-west-3 }");
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+    ];
+    // The second address is this machine's too, but not one that stands for a local engine.
+    for url in [stub.url.clone(), stub.url.replace("127.0.0.1", "0.0.0.0")] {
+        for named in ["--config t.yaml", "--profile named --region eu-west-3"] {
+            let verify = format!("table verify --table audit --endpoint-url {url} {named}");
+            ended(run(&verify, &home, &environment), 1);
+            assert_eq!(stub.last_signer(), "AKIAPROFILE eu-west-3", "{verify}");
+        }
+    }
+}
+
+#[test]
+fn an_option_that_a_command_would_ignore_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let print = "table print --kind state --table teleport --format terraform";
+    for (arguments, text) in [
+        ("up --once --table t", "`tidewatch up` takes no --table:"),
+        ("--region eu-west-1 up", "`tidewatch up` takes no --region:"),
+        (
+            "up --profile p --endpoint-url http://127.0.0.1:1 --config c.yaml",
+            "takes no --config, --profile, --endpoint-url:",
+        ),
+        (
+            "completions bash --table t --json",
+            "{\"error\":\"`tidewatch completions` takes no --table, --json:",
+        ),
+        ("config schema --region r", "takes no --region:"),
+        ("config check --table t", "takes no --table:"),
+        (
+            &format!("{print} --config /nonexistent"),
+            "`tidewatch table print` takes no --config:",
+        ),
+    ] {
+        let output = run(arguments, &home, &[]);
+        assert!(output.stdout.is_empty(), "{output:?}");
+        let told = ended(output, 2);
+        assert!(told.contains(text), "{arguments}: {told}");
+    }
+    // What the environment names is for the commands that use it.
+    let environment = [("TIDEWATCH_CONFIG", "/nonexistent")];
+    for arguments in [
+        "up --once --events 100",
+        "completions bash",
+        "config schema",
+        print,
+    ] {
+        ended(run(arguments, &home, &environment), 0);
+    }
+    let told = ended(run("up --config /nonexistent", &home, &environment), 2);
+    assert!(told.contains("takes no --config:"), "{told}");
 }

@@ -233,6 +233,51 @@ async fn plan_and_apply_repair_stream_and_ttl() {
 }
 
 #[tokio::test]
+async fn a_dry_run_changes_nothing() {
+    let machine = Machine::start().await;
+    machine.bare_state("bare").await;
+    // --dry-run is stronger than --yes.
+    for consent in ["", "--yes"] {
+        let shown = machine
+            .run(&format!("apply --table bare --dry-run {consent}"))
+            .await
+            .expect(0);
+        for text in [
+            "enable the stream",
+            "UpdateTimeToLive",
+            "nothing was changed (--dry-run)",
+        ] {
+            assert!(shown.out.contains(text), "{text}: {}", shown.out);
+        }
+        let report = machine
+            .run(&format!("apply --table bare --dry-run --json {consent}"))
+            .await
+            .expect(0)
+            .json();
+        assert_eq!(report["changes"].as_array().unwrap().len(), 3);
+        assert_eq!(report["outcomes"].as_array().unwrap().len(), 0);
+    }
+    let one = machine
+        .run("apply --table bare --only ttl --dry-run --json")
+        .await
+        .expect(0)
+        .json();
+    assert_eq!(one["changes"][0]["kind"], "ttl");
+    let untouched = machine.run("verify --table bare").await.expect(3);
+    assert!(
+        untouched.out.contains("2 differences to repair"),
+        "{}",
+        untouched.out
+    );
+    // What is left to the operator is shown, and does not change the exit status.
+    let manual = machine
+        .run("apply --kind audit --table bare --dry-run")
+        .await
+        .expect(0);
+    assert!(manual.out.contains("left to you"), "{}", manual.out);
+}
+
+#[tokio::test]
 async fn keys_are_never_changed() {
     let machine = Machine::start().await;
     machine.bare_state("bare").await;

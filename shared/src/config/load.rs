@@ -1,5 +1,8 @@
 //! Reading the document's text from where it is kept.
 
+#[cfg(any(feature = "s3", feature = "ssm"))]
+use aws_config::SdkConfig;
+
 use super::Faults;
 
 /// Why there is no configuration.
@@ -23,17 +26,47 @@ pub enum LoadError {
 ///
 /// # Errors
 /// [`LoadError::Read`].
+#[cfg_attr(not(any(feature = "s3", feature = "ssm")), allow(clippy::unused_async))]
 pub async fn read_text(uri: &str) -> Result<String, LoadError> {
+    // Loaded for what needs it only: a function with its document in a file does not wait for it.
+    #[cfg(any(feature = "s3", feature = "ssm"))]
+    if uri.starts_with("s3:") || uri.starts_with("ssm:") {
+        return read_text_with(uri, &crate::aws::default_chain().await).await;
+    }
+    named(uri, here(uri))
+}
+
+/// As [`read_text`], with this AWS configuration instead of the default chain.
+///
+/// # Errors
+/// [`LoadError::Read`].
+#[cfg(any(feature = "s3", feature = "ssm"))]
+pub async fn read_text_with(uri: &str, sdk: &SdkConfig) -> Result<String, LoadError> {
     let read = match uri.split_once(':') {
-        Some(("s3", rest)) => s3_object(rest).await,
-        Some(("ssm", name)) => ssm_parameter(name).await,
-        Some(("file", path)) => file(path.strip_prefix("//").unwrap_or(path)),
-        _ => file(uri),
+        #[cfg(feature = "s3")]
+        Some(("s3", rest)) => s3_object(rest, sdk).await,
+        #[cfg(feature = "ssm")]
+        Some(("ssm", name)) => ssm_parameter(name, sdk).await,
+        _ => here(uri),
     };
+    named(uri, read)
+}
+
+fn named(uri: &str, read: Result<String, String>) -> Result<String, LoadError> {
     read.map_err(|reason| LoadError::Read {
         uri: uri.to_owned(),
         reason,
     })
+}
+
+/// What needs no request; the rest comes here only where the build lacks it.
+fn here(uri: &str) -> Result<String, String> {
+    match uri.split_once(':') {
+        Some(("s3", _)) => Err("built without the feature `s3`".to_owned()),
+        Some(("ssm", _)) => Err("built without the feature `ssm`".to_owned()),
+        Some(("file", path)) => file(path.strip_prefix("//").unwrap_or(path)),
+        _ => file(uri),
+    }
 }
 
 fn file(path: &str) -> Result<String, String> {
@@ -41,13 +74,15 @@ fn file(path: &str) -> Result<String, String> {
 }
 
 #[cfg(feature = "s3")]
-async fn s3_object(rest: &str) -> Result<String, String> {
+async fn s3_object(rest: &str, sdk: &SdkConfig) -> Result<String, String> {
     let due = || "s3://bucket/key is due".to_owned();
     let (bucket, key) = rest
         .strip_prefix("//")
         .and_then(|rest| rest.split_once('/'))
         .ok_or_else(due)?;
-    let client = aws_sdk_s3::Client::new(&crate::aws::default_chain().await);
+    // What stands in for S3 is addressed by path.
+    let config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(sdk.endpoint_url().is_some());
+    let client = aws_sdk_s3::Client::from_conf(config.build());
     let object = client
         .get_object()
         .bucket(bucket)
@@ -59,16 +94,10 @@ async fn s3_object(rest: &str) -> Result<String, String> {
     String::from_utf8(body.to_vec()).map_err(|_| "not UTF-8".to_owned())
 }
 
-#[cfg(not(feature = "s3"))]
-#[allow(clippy::unused_async)]
-async fn s3_object(_rest: &str) -> Result<String, String> {
-    Err("built without the feature `s3`".to_owned())
-}
-
 /// An SSM parameter, decrypted.
 #[cfg(feature = "ssm")]
-pub(super) async fn ssm_parameter(name: &str) -> Result<String, String> {
-    let client = aws_sdk_ssm::Client::new(&crate::aws::default_chain().await);
+pub(super) async fn ssm_parameter(name: &str, sdk: &SdkConfig) -> Result<String, String> {
+    let client = aws_sdk_ssm::Client::new(sdk);
     let answer = client
         .get_parameter()
         .name(name)
@@ -80,10 +109,4 @@ pub(super) async fn ssm_parameter(name: &str) -> Result<String, String> {
         .parameter
         .and_then(|parameter| parameter.value)
         .ok_or_else(|| "the parameter is empty".to_owned())
-}
-
-#[cfg(not(feature = "ssm"))]
-#[allow(clippy::unused_async)]
-async fn ssm_parameter(_name: &str) -> Result<String, String> {
-    Err("built without the feature `ssm`".to_owned())
 }

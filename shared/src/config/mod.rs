@@ -19,6 +19,8 @@ use std::time::Duration;
 
 pub use document::{Fault, Faults};
 use document::{Node, Section};
+#[cfg(any(feature = "s3", feature = "ssm"))]
+pub use load::read_text_with;
 pub use load::{LoadError, read_text};
 pub use secret::{Secret, SecretError};
 pub use uri::{Compression, ObjectsUri, S3Location, SinkUri};

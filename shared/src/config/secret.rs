@@ -85,7 +85,10 @@ impl Secret {
                 .map_err(|cause| error(cause.to_string())),
             Self::Literal(literal) => Ok(literal.0.clone()),
             #[cfg(feature = "ssm")]
-            Self::Ssm(name) => super::load::ssm_parameter(name).await.map_err(error),
+            Self::Ssm(name) => {
+                let sdk = crate::aws::default_chain().await;
+                super::load::ssm_parameter(name, &sdk).await.map_err(error)
+            }
             #[cfg(not(feature = "ssm"))]
             Self::Ssm(_) => Err(error("built without the feature `ssm`".to_owned())),
         }

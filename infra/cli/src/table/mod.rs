@@ -62,12 +62,13 @@ fn name(global: &Global) -> Result<&str, Failure> {
         .ok_or_else(|| Failure::usage("which table? Name it with --table NAME"))
 }
 
-/// The tables of the endpoint and region that the global options name.
+/// The tables of the endpoint and region that the global options or the document name.
 async fn tables(global: &Global, wait: Duration) -> Result<Tables, Failure> {
-    let config = aws_config(global).await;
+    let config = aws_config(global).await?;
     if config.region().is_none() {
         return Err(Failure::usage(
-            "which AWS region? Name it with --region, AWS_REGION or a --profile that has one",
+            "which AWS region? Name it with --region, aws.region of the --config document, AWS_REGION or a --profile \
+             that has one",
         ));
     }
     Ok(Tables::new(
