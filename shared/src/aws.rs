@@ -1,20 +1,18 @@
-//! AWS clients from the configuration. Nothing is loaded before the first client is asked for.
+//! What all AWS clients have in common.
 
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, ConfigLoader, Region};
+use aws_config::{BehaviorVersion, ConfigLoader};
 use std::error::Error;
 use std::time::Duration;
-
-use crate::config::{AwsConfig, SecretError};
 
 /// The AWS default chain, as the environment says.
 pub async fn default_chain() -> SdkConfig {
     base().load().await
 }
 
-fn base() -> ConfigLoader {
+pub(crate) fn base() -> ConfigLoader {
     // Whole tries are bounded by who makes them (a sink's timeout, the quarantine's).
     aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard())
@@ -23,42 +21,6 @@ fn base() -> ConfigLoader {
                 .connect_timeout(Duration::from_secs(3))
                 .build(),
         )
-}
-
-/// The configuration's AWS settings over the default chain. Secrets are read now.
-///
-/// # Errors
-/// [`SecretError`] if a key's reference cannot be read.
-pub async fn sdk_config(config: &AwsConfig) -> Result<SdkConfig, SecretError> {
-    Ok(loader(config).await?.load().await)
-}
-
-/// As [`sdk_config`], for a caller that has something to add.
-///
-/// # Errors
-/// As [`sdk_config`].
-pub async fn loader(config: &AwsConfig) -> Result<ConfigLoader, SecretError> {
-    let mut loader = base();
-    if let Some(region) = &config.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if let Some(profile) = &config.profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(endpoint) = &config.endpoint_url {
-        loader = loader.endpoint_url(endpoint);
-    }
-    if let (Some(access), Some(secret)) = (&config.access_key, &config.secret_key) {
-        let (access, secret) = (access.read().await?, secret.read().await?);
-        loader = loader.credentials_provider(aws_credential_types::Credentials::new(
-            access,
-            secret,
-            None,
-            None,
-            "tidewatch",
-        ));
-    }
-    Ok(loader)
 }
 
 /// An SDK error with its causes, on one line. Service errors carry code and message, never item contents.
@@ -74,4 +36,43 @@ pub fn describe(error: impl Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// The text of an object, by what follows `s3:` in its URI. One request.
+#[cfg(feature = "s3")]
+pub(crate) async fn s3_object(rest: &str, sdk: &SdkConfig) -> Result<String, String> {
+    let due = || "s3://bucket/key is due".to_owned();
+    let (bucket, key) = rest
+        .strip_prefix("//")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or_else(due)?;
+    // What stands in for S3 is addressed by path.
+    let config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(sdk.endpoint_url().is_some());
+    let client = aws_sdk_s3::Client::from_conf(config.build());
+    let object = client
+        .get_object()
+        .bucket(bucket)
+        .key(key)
+        .send()
+        .await
+        .map_err(describe)?;
+    let body = object.body.collect().await.map_err(|error| error.to_string())?;
+    String::from_utf8(body.to_vec()).map_err(|_| "not UTF-8".to_owned())
+}
+
+/// An SSM parameter, decrypted. One request.
+#[cfg(feature = "ssm")]
+pub(crate) async fn ssm_parameter(name: &str, sdk: &SdkConfig) -> Result<String, String> {
+    let client = aws_sdk_ssm::Client::new(sdk);
+    let answer = client
+        .get_parameter()
+        .name(name)
+        .with_decryption(true)
+        .send()
+        .await
+        .map_err(describe)?;
+    answer
+        .parameter
+        .and_then(|parameter| parameter.value)
+        .ok_or_else(|| "the parameter is empty".to_owned())
 }

@@ -6,9 +6,11 @@
 //! | [`config`] | `tidewatch config …` | check a configuration document, print its schema |
 //! | [`up`] | `tidewatch up` | everything on one machine |
 //! | [`esm`] | – | Lambda's event source mapping, simulated |
+//! | [`command`] | – | the command line |
 //! | [`cli`] | – | what all commands share: options, exit codes, AWS clients, output |
 
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod esm;
 pub mod table;

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use tidewatch_cli::cli::{Cli, Command, Exit, Failure, Global, Output};
+use tidewatch_cli::cli::{Exit, Failure, Global, Output};
+use tidewatch_cli::command::{Cli, Command};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]

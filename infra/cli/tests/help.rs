@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // A test may.
 
 use clap::{Command, CommandFactory, Parser};
-use tidewatch_cli::cli::Cli;
+use tidewatch_cli::command::Cli;
 
 /// Calls `look` with each command and the words that lead to it.
 fn each(command: &Command, path: &str, look: &mut impl FnMut(&Command, &str)) {

@@ -44,9 +44,9 @@ pub async fn read_text(uri: &str) -> Result<String, LoadError> {
 pub async fn read_text_with(uri: &str, sdk: &SdkConfig) -> Result<String, LoadError> {
     let read = match uri.split_once(':') {
         #[cfg(feature = "s3")]
-        Some(("s3", rest)) => s3_object(rest, sdk).await,
+        Some(("s3", rest)) => crate::aws::s3_object(rest, sdk).await,
         #[cfg(feature = "ssm")]
-        Some(("ssm", name)) => ssm_parameter(name, sdk).await,
+        Some(("ssm", name)) => crate::aws::ssm_parameter(name, sdk).await,
         _ => here(uri),
     };
     named(uri, read)
@@ -71,42 +71,4 @@ fn here(uri: &str) -> Result<String, String> {
 
 fn file(path: &str) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| error.to_string())
-}
-
-#[cfg(feature = "s3")]
-async fn s3_object(rest: &str, sdk: &SdkConfig) -> Result<String, String> {
-    let due = || "s3://bucket/key is due".to_owned();
-    let (bucket, key) = rest
-        .strip_prefix("//")
-        .and_then(|rest| rest.split_once('/'))
-        .ok_or_else(due)?;
-    // What stands in for S3 is addressed by path.
-    let config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(sdk.endpoint_url().is_some());
-    let client = aws_sdk_s3::Client::from_conf(config.build());
-    let object = client
-        .get_object()
-        .bucket(bucket)
-        .key(key)
-        .send()
-        .await
-        .map_err(crate::aws::describe)?;
-    let body = object.body.collect().await.map_err(|error| error.to_string())?;
-    String::from_utf8(body.to_vec()).map_err(|_| "not UTF-8".to_owned())
-}
-
-/// An SSM parameter, decrypted.
-#[cfg(feature = "ssm")]
-pub(super) async fn ssm_parameter(name: &str, sdk: &SdkConfig) -> Result<String, String> {
-    let client = aws_sdk_ssm::Client::new(sdk);
-    let answer = client
-        .get_parameter()
-        .name(name)
-        .with_decryption(true)
-        .send()
-        .await
-        .map_err(crate::aws::describe)?;
-    answer
-        .parameter
-        .and_then(|parameter| parameter.value)
-        .ok_or_else(|| "the parameter is empty".to_owned())
 }

@@ -9,6 +9,7 @@
 //! `TIDEWATCH_CONFIG` names the document; `TIDEWATCH_QUARANTINE` or `TIDEWATCH_SINKS__ARCHIVE__URI` override single
 //! settings (two underscores are a dot; names in lower case). Its JSON schema is printed by `tidewatch config schema`.
 
+mod aws;
 mod document;
 mod load;
 mod secret;
@@ -17,6 +18,7 @@ mod uri;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use aws::AwsConfig;
 pub use document::{Fault, Faults};
 use document::{Node, Section};
 #[cfg(any(feature = "s3", feature = "ssm"))]
@@ -89,26 +91,19 @@ pub enum ModifyUnproven {
     Forward,
 }
 
-/// How AWS is reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
-pub struct AwsConfig {
-    /// Region.
-    pub region: Option<String>,
-    /// Profile of the shared configuration files.
-    pub profile: Option<String>,
-    /// Endpoint instead of AWS's, for every service.
-    pub endpoint_url: Option<String>,
-    /// Access key by reference (env:NAME, file:/path, ssm:NAME), as text with a warning.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
-    pub access_key: Option<Secret>,
-    /// Secret key, likewise.
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
-    pub secret_key: Option<Secret>,
-}
-
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The process's environment variables that override settings. A value that is no text becomes one that nothing
+/// accepts, so that it is told as a fault.
+pub fn overrides() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
+        Some((
+            name,
+            value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()),
+        ))
+    })
+}
 
 impl Config {
     /// Reads the document at `uri`, as `TIDEWATCH_CONFIG` names it (none: an empty one), with the overrides of the
@@ -121,15 +116,7 @@ impl Config {
             Some(uri) => (uri, read_text(uri).await?),
             None => ("no document", String::new()),
         };
-        // Only texts are settings; a variable of ours that is none is told as one with a value that nothing accepts.
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
-            Some((
-                name,
-                value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()),
-            ))
-        });
-        Ok(Self::parse(&text, place, variables)?)
+        Ok(Self::parse(&text, place, overrides())?)
     }
 
     /// Reads a document; `place` names it in faults. `variables` are environment variables: those that begin with
@@ -223,41 +210,5 @@ impl SinkConfig {
             format: format.unwrap_or(default),
             timeout: timeout.unwrap_or(TIMEOUT),
         })
-    }
-}
-
-impl AwsConfig {
-    fn read(section: &mut Section<'_>) -> Self {
-        let text = |text: &str| {
-            if text.is_empty() {
-                Err("a value is due")
-            } else {
-                Ok(text.to_owned())
-            }
-        };
-        let aws = Self {
-            region: section.setting("region", text),
-            profile: section.setting("profile", text),
-            endpoint_url: section.setting("endpoint_url", |text| match url::Url::parse(text) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
-                _ => Err("an http:// or https:// URL is due"),
-            }),
-            access_key: section.setting("access_key", str::parse),
-            secret_key: section.setting("secret_key", str::parse),
-        };
-        if aws.access_key.is_some() != aws.secret_key.is_some() {
-            section.missing("", "access_key and secret_key go together");
-        }
-        if aws
-            .access_key
-            .iter()
-            .chain(&aws.secret_key)
-            .any(Secret::is_literal)
-        {
-            tracing::warn!(
-                "aws.access_key or aws.secret_key stands in the configuration as text; name it by reference (env:, file:, ssm:) instead"
-            );
-        }
-        aws
     }
 }

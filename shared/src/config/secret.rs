@@ -87,7 +87,7 @@ impl Secret {
             #[cfg(feature = "ssm")]
             Self::Ssm(name) => {
                 let sdk = crate::aws::default_chain().await;
-                super::load::ssm_parameter(name, &sdk).await.map_err(error)
+                crate::aws::ssm_parameter(name, &sdk).await.map_err(error)
             }
             #[cfg(not(feature = "ssm"))]
             Self::Ssm(_) => Err(error("built without the feature `ssm`".to_owned())),

@@ -49,7 +49,7 @@ impl Clients<'_> {
     async fn objects(&mut self, location: &crate::config::S3Location) -> Result<Objects, StartError> {
         let sdk = match &self.sdk {
             Some(sdk) => sdk.clone(),
-            None => crate::aws::sdk_config(self.config).await?,
+            None => self.config.sdk_config().await?,
         };
         let mut builder = aws_sdk_s3::config::Builder::from(&sdk);
         if let Some(region) = &location.region {

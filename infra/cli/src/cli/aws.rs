@@ -7,7 +7,7 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{ConfigLoader, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use tidewatch::config::{AwsConfig, Config, LoadError, SecretError, read_text_with};
+use tidewatch::config::{AwsConfig, Config, LoadError, SecretError, overrides, read_text_with};
 
 use super::{Failure, Global};
 
@@ -50,7 +50,7 @@ pub async fn document(global: &Global) -> Result<Config, LoadError> {
                 reason: error.to_string(),
             })?;
             let text = read_text_with(uri, &sdk).await?;
-            Ok(Config::parse(&text, uri, std::env::vars())?)
+            Ok(Config::parse(&text, uri, overrides())?)
         }
         uri => Config::load(uri).await,
     }
@@ -72,7 +72,7 @@ fn options(global: &Global) -> AwsConfig {
 }
 
 async fn load(settings: &AwsConfig) -> Result<SdkConfig, SecretError> {
-    let loader = tidewatch::aws::loader(settings).await?;
+    let loader = settings.loader().await?;
     if settings.endpoint_url.as_deref().is_some_and(is_local) {
         return Ok(local(loader, settings).load().await);
     }

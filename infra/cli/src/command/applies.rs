@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::Failure;
+use crate::cli::Failure;
 
 /// Refuses options of every command that are given on the command line and that this command has no use for. What the
 /// environment says is for every command, and may be idle.
