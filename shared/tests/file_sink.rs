@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tidewatch::audit::Day;
 use tidewatch::forward::sinks::file::File;
-use tidewatch::forward::{Acked, Outgoing, Sink};
+use tidewatch::forward::{Outgoing, Sink};
 
 fn day(text: &str) -> Day {
     let format = time::macros::format_description!("[year]-[month]-[day]");
@@ -14,7 +14,7 @@ fn day(text: &str) -> Day {
 }
 
 /// Records `range` of a session: line `{"n":…}`, each on the day that `days` gives.
-async fn deliver(sink: &File, range: std::ops::Range<u32>, days: &[&str]) -> Result<Acked, String> {
+async fn deliver(sink: &File, range: std::ops::Range<u32>, days: &[&str]) -> Result<usize, String> {
     let lines: Vec<String> = range.clone().map(|n| format!("{{\"n\":{n}}}")).collect();
     let records: Vec<Outgoing<'_>> = range
         .zip(&lines)
@@ -51,7 +51,7 @@ async fn a_file_a_day_and_repeats_written_once_across_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let days = ["2026-11-20", "2026-11-21", "none"];
     let sink = File::open(dir.path(), 1000).unwrap();
-    assert_eq!(deliver(&sink, 0..30, &days).await, Ok(Acked::All));
+    assert_eq!(deliver(&sink, 0..30, &days).await, Ok(30));
     deliver(&sink, 0..30, &days).await.unwrap();
     drop(sink);
     let sink = File::open(dir.path(), 1000).unwrap();

@@ -37,7 +37,7 @@ use self::objects::Objects;
 use self::quarantine::Quarantined;
 pub use self::report::{Report, SinkReport};
 use self::serve::{NamedSink, Served};
-pub use self::sink::{Acked, Outgoing, Sink, SinkError};
+pub use self::sink::{Outgoing, Sink, SinkError};
 pub use self::start::StartError;
 use crate::audit::canonical::Canonical;
 use crate::clock::{Clock, Instant};

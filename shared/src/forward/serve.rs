@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::quarantine::{self, Quarantined};
 use super::remembered::Remembered;
 use super::report::SinkReport;
-use super::sink::{Acked, Outgoing, Sink};
+use super::sink::{Outgoing, Sink};
 use super::{Objects, Tries, record};
 use crate::config::Format;
 
@@ -85,14 +85,15 @@ impl NamedSink {
                 .collect();
             let call = AssertUnwindSafe(async { self.sink.deliver(&batch).await }).catch_unwind();
             let error = match tries.clock.timeout(self.timeout, call).await {
-                Ok(Ok(Ok(acked))) => {
-                    let taken = self.remember(&mut pending, width, &acked, records, &mut report);
-                    if taken {
+                Ok(Ok(Ok(count))) => match batch.get(..count).filter(|taken| !taken.is_empty()) {
+                    Some(taken) => {
+                        self.remember(taken, &mut report);
+                        pending.drain(..count);
                         pause = FIRST_PAUSE;
                         continue;
                     }
-                    "the sink took nothing and gave no reason".to_owned()
-                }
+                    None => "the sink told no count of records that it can have taken".to_owned(),
+                },
                 Ok(Ok(Err(error))) => error.to_string(),
                 Ok(Err(_)) if !single => {
                     single = true;
@@ -137,32 +138,14 @@ impl NamedSink {
             .collect()
     }
 
-    /// Takes what the sink acknowledged out of `pending`; whether the first record was among it.
-    fn remember(
-        &self,
-        pending: &mut Vec<usize>,
-        width: usize,
-        acked: &Acked,
-        records: &[Outgoing<'_>],
-        report: &mut SinkReport,
-    ) -> bool {
-        let positions: HashSet<usize> = match acked {
-            Acked::All => (0..width).collect(),
-            Acked::Some(positions) => positions.iter().copied().filter(|at| *at < width).collect(),
-        };
+    /// Remembers what the sink has taken.
+    fn remember(&self, taken: &[Outgoing<'_>], report: &mut SinkReport) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut position = 0;
-        pending.retain(|at| {
-            let taken = positions.contains(&position);
-            position += 1;
-            if let Some(record) = records.get(*at).filter(|_| taken) {
-                remembered.insert(record.key);
-                report.delivered += 1;
-                report.bytes += record.line.len();
-            }
-            !taken
-        });
-        positions.contains(&0)
+        for record in taken {
+            remembered.insert(record.key);
+            report.delivered += 1;
+            report.bytes += record.line.len();
+        }
     }
 
     /// Quarantines, for this sink, a record that made it panic.

@@ -27,15 +27,6 @@ pub struct Outgoing<'a> {
     pub line: &'a [u8],
 }
 
-/// Which of the given records are durable now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Acked {
-    /// All.
-    All,
-    /// Those at these positions, the first record among them. The pipeline gives the others again.
-    Some(Vec<usize>),
-}
-
 /// Why a sink took nothing. Every such failure is the sink's, not a record's: it is tried again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -43,7 +34,8 @@ pub struct SinkError(pub String);
 
 /// Takes events to where they are read.
 pub trait Sink: fmt::Debug + Send + Sync {
-    /// Delivers records in the given order, or the first of them.
+    /// Delivers records in the given order, or the first of them. Answers how many, counted from the first, are durable
+    /// now; the pipeline gives the others again. Of a call that answers, at least one is.
     ///
     /// A call may be dropped at any await and its records given again, also while an older call still runs
     /// somewhere: delivering a record twice must do no more harm than the sink's guarantee says, and an older call
@@ -51,5 +43,5 @@ pub trait Sink: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`SinkError`] if nothing of this call is known to be durable.
-    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>>;
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<usize, SinkError>>;
 }

@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tidewatch::clock::Clock;
 use tidewatch::config::Config;
-use tidewatch::forward::{Acked, Forwarder, HandleError, Handled, Outgoing, Sink, SinkError};
+use tidewatch::forward::{Forwarder, HandleError, Handled, Outgoing, Sink, SinkError};
 use tidewatch::random::Random;
 
 /// How a fake sink behaves.
@@ -51,7 +51,7 @@ impl Fake {
 }
 
 impl Sink for Fake {
-    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<usize, SinkError>> {
         async move {
             let call = self.calls.fetch_add(1, Ordering::Relaxed);
             let text = |record: &Outgoing<'_>| String::from_utf8(record.line.to_vec()).unwrap();
@@ -80,11 +80,7 @@ impl Sink for Fake {
                 .lock()
                 .unwrap()
                 .extend(records[..take].iter().map(text));
-            Ok(if take == records.len() {
-                Acked::All
-            } else {
-                Acked::Some((0..take).collect())
-            })
+            Ok(take)
         }
         .boxed()
     }

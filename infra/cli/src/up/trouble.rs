@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::{BoxFuture, FutureExt};
 use serde::{Deserialize, Serialize};
 use tidewatch::clock::Clock;
-use tidewatch::forward::{Acked, Forwarder, Outgoing, Sink, SinkError};
+use tidewatch::forward::{Forwarder, Outgoing, Sink, SinkError};
 use tidewatch::random::Random;
 
 /// What a sink can suffer.
@@ -168,7 +168,7 @@ struct Troubled {
 }
 
 impl Sink for Troubled {
-    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<usize, SinkError>> {
         let troubles = &self.troubles;
         let Some(trouble) = troubles.draw(records.len()) else {
             return self.inner.deliver(records);
@@ -190,10 +190,7 @@ impl Sink for Troubled {
                     let some = troubles.random.below(most as u64) as usize + 1;
                     let acked = self.inner.deliver(records.get(..some).unwrap_or(records)).await?;
                     troubles.happened(trouble);
-                    Ok(match acked {
-                        Acked::All => Acked::Some((0..some).collect()),
-                        fewer @ Acked::Some(_) => fewer,
-                    })
+                    Ok(acked)
                 }
                 Trouble::Slow => {
                     let delay = troubles.random.jitter(troubles.plan.delay);

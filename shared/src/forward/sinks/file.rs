@@ -18,7 +18,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use super::commits::{Commit, Commits};
 use crate::audit::Day;
 use crate::forward::remembered::Remembered;
-use crate::forward::sink::{Acked, Outgoing, Sink, SinkError};
+use crate::forward::sink::{Outgoing, Sink, SinkError};
 
 /// Files that are open at once.
 const OPEN_FILES: usize = 16;
@@ -134,7 +134,7 @@ fn day_of(file_name: &str) -> Option<Day> {
 
 impl Sink for File {
     /// Writes all lines, or none: what fails midway is cut off again.
-    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<usize, SinkError>> {
         let lines: Vec<Line> = records
             .iter()
             .map(|record| Line {
@@ -153,7 +153,7 @@ impl Sink for File {
                     .append(lines)
             };
             match tokio::task::spawn_blocking(write).await {
-                Ok(Ok(())) => Ok(Acked::All),
+                Ok(Ok(())) => Ok(records.len()),
                 Ok(Err(error)) => Err(SinkError(format!("{}: {error}", self.dir.display()))),
                 Err(error) => Err(SinkError(format!("{}: {error}", self.dir.display()))),
             }

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::config::Compression;
 use crate::forward::objects::{self, Objects};
-use crate::forward::sink::{Acked, Outgoing, Sink, SinkError};
+use crate::forward::sink::{Outgoing, Sink, SinkError};
 
 /// Writes batches as objects.
 #[derive(Debug)]
@@ -27,20 +27,16 @@ impl S3 {
         Self { objects, compression }
     }
 
-    async fn put(&self, records: &[Outgoing<'_>]) -> Result<Acked, SinkError> {
+    async fn put(&self, records: &[Outgoing<'_>]) -> Result<usize, SinkError> {
         let Some(first) = records.first() else {
-            return Ok(Acked::All);
+            return Ok(0);
         };
         let mut content = Vec::new();
-        let mut positions = Vec::new();
-        for (position, record) in records
-            .iter()
-            .enumerate()
-            .take_while(|(_, record)| record.day == first.day)
-        {
+        let mut count = 0;
+        for record in records.iter().take_while(|record| record.day == first.day) {
             content.extend_from_slice(record.line);
             content.push(b'\n');
-            positions.push(position);
+            count += 1;
         }
         let extension = match self.compression {
             Compression::None => "ndjson",
@@ -57,17 +53,13 @@ impl S3 {
             .put(&name, body)
             .await
             .map_err(|error| SinkError(error.to_string()))?;
-        Ok(if positions.len() == records.len() {
-            Acked::All
-        } else {
-            Acked::Some(positions)
-        })
+        Ok(count)
     }
 }
 
 impl Sink for S3 {
     /// Puts one object: the first records, as far as they are of one day.
-    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<usize, SinkError>> {
         self.put(records).boxed()
     }
 }

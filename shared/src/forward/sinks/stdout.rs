@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt};
 
-use crate::forward::sink::{Acked, Outgoing, Sink, SinkError};
+use crate::forward::sink::{Outgoing, Sink, SinkError};
 
 /// Writes lines to standard output, or to what stands in for it.
 pub struct Stdout(Arc<Mutex<Writer>>);
@@ -42,18 +42,19 @@ impl std::fmt::Debug for Stdout {
 }
 
 impl Sink for Stdout {
-    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<Acked, SinkError>> {
+    fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<usize, SinkError>> {
         let mut text = Vec::with_capacity(records.iter().map(|record| record.line.len() + 1).sum());
         for record in records {
             text.extend_from_slice(record.line);
             text.push(b'\n');
         }
         let writer = Arc::clone(&self.0);
+        let count = records.len();
         async move {
             // A pipe that nobody reads blocks, and must not block the function's clock.
             let write = move || writer.lock().unwrap_or_else(PoisonError::into_inner).write(&text);
             match tokio::task::spawn_blocking(write).await {
-                Ok(Ok(())) => Ok(Acked::All),
+                Ok(Ok(())) => Ok(count),
                 Ok(Err(error)) => Err(SinkError(format!("stdout: {error}"))),
                 Err(error) => Err(SinkError(format!("stdout: {error}"))),
             }
