@@ -4,7 +4,7 @@ mod metrics;
 
 use std::time::SystemTime;
 
-use serde::Serialize;
+use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use tidewatch::clock::Clock;
 use tidewatch::forward::{Forwarder, HandleError, Report};
 
@@ -14,18 +14,6 @@ pub struct Function {
     forwarder: Forwarder,
     clock: Clock,
     name: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    batch_item_failures: Vec<Failure>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failure {
-    item_identifier: String,
 }
 
 impl Function {
@@ -67,12 +55,12 @@ impl Function {
             .forwarder
             .handle(payload, self.clock.instant_at(deadline))
             .await?;
-        let failures = handled
-            .first_failed
-            .map(|item_identifier| Failure { item_identifier });
-        let answer = Answer {
-            batch_item_failures: failures.into_iter().collect(),
-        };
+        let mut answer = DynamoDbEventResponse::default();
+        if handled.first_failed.is_some() {
+            let mut failure = DynamoDbBatchItemFailure::default();
+            failure.item_identifier = handled.first_failed;
+            answer.batch_item_failures.push(failure);
+        }
         // Texts always serialize.
         Ok((serde_json::to_string(&answer).unwrap_or_default(), handled.report))
     }

@@ -215,13 +215,6 @@ impl Forwarder {
             first.get_or_insert(at);
             let event_id = judged.event_id.as_deref();
             let sequence_number = judged.sequence_number.as_deref();
-            tracing::warn!(
-                event_id,
-                sequence_number,
-                kind = poison.kind.name(),
-                reason = poison.reason,
-                "quarantined"
-            );
             entries.push(Quarantined {
                 kind: poison.kind.name(),
                 reason: &poison.reason,
@@ -237,7 +230,19 @@ impl Forwarder {
         loop {
             let put = quarantine::put(&self.quarantine, &object);
             let error = match self.clock.timeout(tries.left().min(QUARANTINE_TRY), put).await {
-                Ok(Ok(())) => return Ok(None),
+                Ok(Ok(())) => {
+                    for Quarantined {
+                        kind,
+                        reason,
+                        event_id,
+                        sequence_number,
+                        ..
+                    } in &entries
+                    {
+                        tracing::warn!(event_id, sequence_number, kind, reason, "quarantined");
+                    }
+                    return Ok(None);
+                }
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no answer in time".to_owned(),
             };

@@ -20,8 +20,8 @@ fn record(number: u64, item: &str) -> Record {
 }
 
 fn record_at(number: u64, item: &str, created: u64) -> Record {
-    Record::new(&json!({"eventID": number.to_string(), "dynamodb": {
-        "ApproximateCreationDateTime": created, "Keys": {"Part": {"S": "p"}, "Sort": {"S": item}},
+    Record::new(&json!({"eventID": number.to_string(), "eventName": "INSERT", "awsRegion": "local", "dynamodb": {
+        "ApproximateCreationDateTime": created, "SizeBytes": 1, "Keys": {"Part": {"S": "p"}, "Sort": {"S": item}},
         "SequenceNumber": number.to_string()}}))
     .unwrap()
 }
@@ -30,6 +30,8 @@ fn record_at(number: u64, item: &str, created: u64) -> Record {
 type Calls = Arc<Mutex<Vec<Vec<u64>>>>;
 
 fn numbers(payload: &str) -> Vec<u64> {
+    // What we send must be what Lambda's own types read.
+    serde_json::from_str::<aws_lambda_events::dynamodb::Event>(payload).unwrap();
     let event: Value = serde_json::from_str(payload).unwrap();
     let records = event["Records"].as_array().unwrap();
     records
