@@ -194,16 +194,6 @@ fn disposition<'a>(
     let row = record.new_image.as_ref().ok_or_else(|| {
         malformed("the record has no NewImage: the stream's view must be NEW_IMAGE or NEW_AND_OLD_IMAGES")
     })?;
-    let row = Row {
-        session_id: row.session_id.clone().or_else(|| record.keys.session_id.clone()),
-        event_index: row
-            .event_index
-            .clone()
-            .or_else(|| record.keys.event_index.clone()),
-        event_type: row.event_type.clone(),
-        created_at: row.created_at,
-        payload: row.payload.clone(),
-    };
     if row.is_no_event() {
         return Ok(Err(Skip::NotAnEvent));
     }
@@ -211,10 +201,10 @@ fn disposition<'a>(
         .payload
         .as_ref()
         .ok_or_else(|| malformed("the row has an EventType but neither FieldsMap nor Fields"))?;
-    if modify && let Some(skip) = unchanged(record, &row, rules, out) {
+    if modify && let Some(skip) = unchanged(record, row, rules, out) {
         return Ok(Err(skip));
     }
-    let event = audit::identify(&row, payload, out, record.created)
+    let event = audit::identify(row, payload, out, record.created)
         .ok_or_else(|| malformed("the row has no SessionID or no EventIndex"))?;
     Ok(Ok((event, payload.range.clone())))
 }

@@ -23,7 +23,6 @@ pub(crate) struct Record<'a> {
     pub(crate) sequence_number: Option<Cow<'a, str>>,
     /// `ApproximateCreationDateTime`; absent if missing or no time, never 1970.
     pub(crate) created: Option<SystemTime>,
-    pub(crate) keys: Row<'a>,
     pub(crate) new_image: Option<Row<'a>>,
     pub(crate) old_image: Option<Row<'a>>,
     /// There is an old image, readable or not.
@@ -243,9 +242,6 @@ impl<'de> Visitor<'de> for Change<'_, '_, 'de> {
                 "SequenceNumber" => map
                     .next_value()
                     .map(|number| record.sequence_number = not_empty(number)),
-                "Keys" => map
-                    .next_value_seed(RowSeed(&mut *out))
-                    .map(|row| record.keys = row),
                 "NewImage" => map
                     .next_value_seed(RowSeed(&mut *out))
                     .map(|row| record.new_image = Some(row)),
