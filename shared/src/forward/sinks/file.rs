@@ -1,10 +1,10 @@
 //! `file:///dir`: one JSON event a line, a file per event day, `<dir>/<yyyy-mm-dd>.ndjson`.
 //!
 //! Exactly once within the ids it remembers (4 million by default), across kills of the process: a line counts once
-//! its entry stands in the sidecar (module `commits`), and when the directory is opened each file is cut to its last committed end.
-//! Entries are written in the order of lines, so what survives a kill is a prefix of the batch. The directory is
-//! locked: a second process is refused, and within one process all batches share one writer. Loss of power needs an
-//! fsync a batch, which is not done.
+//! its entry stands in the sidecar (module `commits`), and when the directory is opened each file is cut to its last
+//! committed end. Entries are written in the order of lines, so what survives a kill is a prefix of the batch. The
+//! directory is locked: a second process is refused, and within one process all batches share one writer. Loss of power
+//! needs an fsync a batch, which is not done.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File as Handle, OpenOptions};
