@@ -260,7 +260,7 @@ fn an_option_that_a_command_would_ignore_is_refused() {
     // What the environment names is for the commands that use it.
     let environment = [("TIDEWATCH_CONFIG", "/nonexistent")];
     for arguments in [
-        "up --once --events 100",
+        "up --once --events 200",
         "completions bash",
         "config schema",
         print,
