@@ -1,7 +1,9 @@
 //! A batch of 2,000 records from raw Lambda JSON to newline-delimited JSON, beside two limits of the same run:
 //! `serde_json` parsing the same bytes to nothing, and that plus writing the same output.
 //!
-//! `cargo bench -p tidewatch --bench forward`; the last lines are the ratios.
+//! `cargo bench -p tidewatch --bench forward`; the last lines are the ratios and where the time goes. On two x86-64 cores:
+//! 159,000 records a second, 0.39 of limit 2. A third of the time is what parsing to nothing takes, 18 % is the SHA-256 of
+//! the lines; serde_json's reading of one attribute value after another takes about twice the instructions of skipping it.
 
 #![allow(
     missing_docs,
