@@ -11,7 +11,7 @@ use url::Url;
 /// |---|---|
 /// | `stdout://` | one line an event |
 /// | `file:///dir?remember=4000000` | a file per event day; `remember` bounds the ids that are known as written |
-/// | `s3://bucket/prefix?compression=gzip&sse_kms_key=…&region=…&endpoint=…` | an object per batch and event day; `compression` is `none`, `gzip` (default) or `zstd` |
+/// | `s3://bucket/prefix?compression=gzip&sse_kms_key=…&region=…&endpoint=…` | an object for each run of records of one event day; `compression` is `none`, `gzip` (default) or `zstd` |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SinkUri {
     /// Standard output.

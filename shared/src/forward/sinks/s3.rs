@@ -1,4 +1,4 @@
-//! `s3://bucket/prefix`: newline-delimited JSON, an object per batch and event day,
+//! `s3://bucket/prefix`: newline-delimited JSON, an object for each run of records of one event day in a batch,
 //! `<prefix>/<yyyy-mm-dd>/<first SequenceNumber, 40 digits>-<content hash>.ndjson[.gz|.zst]`.
 //!
 //! At least once: a batch that Lambda cuts anew has another content and so another name. The envelope, this sink's
