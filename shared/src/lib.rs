@@ -7,6 +7,7 @@
 //! | [`config`] | the one configuration document |
 //! | [`forward`] | stream records to dispositions to sinks |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
+//! | `state` (feature `dynamodb`) | keys, items, conditional and atomic writes, leases and locks |
 //! | `table` (feature `dynamodb`) | what each table is; create, verify, plan and apply changes |
 
 pub mod audit;
@@ -16,5 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod forward;
 pub mod random;
+#[cfg(feature = "dynamodb")]
+pub mod state;
 #[cfg(feature = "dynamodb")]
 pub mod table;
