@@ -17,7 +17,7 @@ use serde_json::Value;
 #[tokio::test]
 async fn create_then_verify_is_clean() {
     let machine = Machine::start().await;
-    for kind in ["audit", "state"] {
+    for kind in ["audit", "state", "partitioned"] {
         let created = machine
             .run(&format!(
                 "create --kind {kind} --table {kind}-1 --deletion-protection --yes"
@@ -296,6 +296,51 @@ async fn keys_are_never_changed() {
         applied.out.contains("nothing to change") && applied.out.contains("left to you"),
         "{}",
         applied.out
+    );
+}
+
+#[tokio::test]
+async fn one_layout_is_told_from_the_other() {
+    let machine = Machine::start().await;
+    machine
+        .run("create --kind partitioned --table ours --yes")
+        .await
+        .expect(0);
+    machine.bare_state("theirs").await;
+    for (kind, table, text) in [
+        (
+            "state",
+            "ours",
+            "this is a partitioned table, a Teleport layout was expected",
+        ),
+        (
+            "partitioned",
+            "theirs",
+            "this is a table of Teleport's layout, a partitioned one was expected",
+        ),
+    ] {
+        let verified = machine
+            .run(&format!("verify --kind {kind} --table {table}"))
+            .await
+            .expect(3);
+        assert!(verified.out.contains(text), "{}", verified.out);
+        let plan = machine
+            .run(&format!("plan --kind {kind} --table {table} --json"))
+            .await
+            .expect(0)
+            .json();
+        assert_eq!(plan["changes"].as_array().unwrap().len(), 0);
+        assert_eq!(plan["manual"][0]["code"], "layout");
+    }
+    let dry = machine
+        .run("create --kind partitioned --table dry --dry-run")
+        .await
+        .expect(0);
+    assert!(
+        dry.out
+            .contains("expiry: ExpiryShard and Expires, INCLUDE Revision"),
+        "{}",
+        dry.out
     );
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::{Billing, Spec};
+use super::{Billing, Projected, Spec};
 
 /// What the prices are, and where to check them.
 pub const PRICES_SOURCE: &str =
@@ -97,7 +97,8 @@ pub struct Estimate {
 /// What a table of this specification costs. Sends nothing.
 ///
 /// Provisioned: capacity of table and index x 730 h. On demand: per million writes, of which the index takes one more
-/// each, and per million reads. Both: storage, recovery and a named KMS key.
+/// each, and per million reads. Both: storage, recovery and a named KMS key. An index that holds a few attributes of
+/// some items is counted as one that holds all, but for storage.
 pub fn estimate(spec: &Spec) -> Estimate {
     let index = spec.schema().index.as_ref();
     let copies = 1 + u64::from(index.is_some());
@@ -140,9 +141,10 @@ pub fn estimate(spec: &Spec) -> Estimate {
         .iter()
         .filter(|line| line.per == MONTH)
         .fold(Usd(0), |sum, line| sum.plus(line.usd));
+    let whole = index.is_some_and(|index| index.projection == Projected::All);
     lines.push(line(
-        format!("storage{with_index}"),
-        GB_MONTH.times(copies),
+        format!("storage{}", if whole { with_index } else { "" }),
+        GB_MONTH.times(1 + u64::from(whole)),
         "GB and month",
     ));
     if spec.recovery() {
@@ -167,8 +169,13 @@ fn assumptions(spec: &Spec) -> Vec<&'static str> {
         "list prices of us-east-1 without taxes and discounts; AWS charges, and its bill is what counts",
         "the free tier (25 GB, and 25 RCU and WCU of provisioned capacity, for the whole account) is not deducted",
     ];
-    if spec.schema().index.is_some() {
-        all.push("every item is in the index once more, whole");
+    match spec.schema().index.as_ref().map(|index| index.projection) {
+        Some(Projected::All) => all.push("every item is in the index once more, whole"),
+        Some(Projected::Include(_)) => all.push(
+            "every item has an expiry and is in the index once more, by its keys and its revision; one without is not, \
+             and its writes cost half; a write that moves an expiry costs one more",
+        ),
+        None => {}
     }
     if matches!(spec.billing(), Billing::Provisioned { .. }) {
         all.push("capacity stays as it is: no auto scaling");

@@ -4,11 +4,13 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ProvisionedThroughput, SseSpecification, SseType, StreamSpecification, Tag,
+    ProvisionedThroughput, SseSpecification, SseType, StreamSpecification, TableStatus, Tag,
 };
 
 use super::tables::{Sent, incomplete};
-use super::{Attribute, Billing, Error, Progress, Schema, ServiceError, Spec, Step, Tables, Warning};
+use super::{
+    Attribute, Billing, Error, Live, Progress, Projected, Schema, ServiceError, Spec, Step, Tables, Warning,
+};
 
 /// A table that was created and is ACTIVE, its index too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +23,48 @@ pub struct Created {
     pub warnings: Vec<Warning>,
 }
 
+/// A table that is there, whoever created it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ensured {
+    /// The table as it is; not verified.
+    pub live: Live,
+    /// Whether this call created it.
+    pub created: bool,
+}
+
 impl Tables {
+    /// Creates the table of `spec` if there is none, and reads what it is. One that is there is not changed, nor
+    /// compared with `spec`; if it is being created, its creation is waited for.
+    ///
+    /// Requests: those of [`Tables::read`] and one DescribeTable; if it is missing also those of [`Tables::create`].
+    ///
+    /// Cancelling stops the work between requests; what was sent stays.
+    ///
+    /// # Errors
+    /// Those of [`Tables::create`] but [`Error::Exists`], and those of [`Tables::read`].
+    pub async fn ensure(&self, spec: &Spec, progress: Progress<'_>) -> Result<Ensured, Error> {
+        let table = spec.name();
+        let status = self.describe(table).await?.map(|found| found.table_status);
+        let created = match status {
+            None => match self.create(spec, progress).await {
+                Ok(_) => true,
+                // Somebody else was faster.
+                Err(Error::Exists { .. }) => {
+                    self.wait_active(table, progress).await?;
+                    false
+                }
+                Err(error) => return Err(error),
+            },
+            Some(Some(TableStatus::Creating)) => {
+                self.wait_active(table, progress).await?;
+                false
+            }
+            Some(_) => false,
+        };
+        let live = self.read(table).await?;
+        Ok(Ensured { live, created })
+    }
+
     /// Creates a table, waits until it is ACTIVE, turns TTL on and, if asked, point-in-time recovery.
     ///
     /// Requests: one CreateTable, one DescribeTable a look (one if it is ACTIVE at once), one UpdateTimeToLive, one
@@ -117,7 +160,7 @@ fn request(request: CreateTableFluentBuilder, spec: &Spec) -> Result<CreateTable
         let index = GlobalSecondaryIndex::builder()
             .index_name(index.name)
             .set_key_schema(Some(keys(&index.hash, &index.range)?))
-            .projection(Projection::builder().projection_type(ProjectionType::All).build())
+            .projection(projection(index.projection))
             .set_provisioned_throughput(throughput)
             .build()?;
         request = request.global_secondary_indexes(index);
@@ -136,6 +179,14 @@ fn keys(hash: &Attribute, range: &Attribute) -> Result<Vec<KeySchemaElement>, Bu
             .build()
     };
     Ok(vec![key(hash, KeyType::Hash)?, key(range, KeyType::Range)?])
+}
+
+fn projection(projected: Projected) -> Projection {
+    let names = projected.included().iter().map(|name| (*name).to_owned());
+    Projection::builder()
+        .projection_type(projected.projection_type())
+        .set_non_key_attributes(Some(names.collect()).filter(|names: &Vec<_>| !names.is_empty()))
+        .build()
 }
 
 fn throughput(billing: Billing) -> Result<Option<ProvisionedThroughput>, BuildError> {

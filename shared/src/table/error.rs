@@ -43,7 +43,8 @@ pub enum Error {
     },
     /// The kind of a table cannot be told from its keys.
     #[error(
-        "table {table} has the keys of neither an audit nor a state table; say which it is to be with --kind"
+        "table {table} has the keys of neither an audit, a state nor a partitioned table; say which it is to be \
+         with --kind"
     )]
     UnknownKind {
         /// The table.

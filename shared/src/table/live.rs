@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType, StreamViewType, TableDescription, TableStatus, TimeToLiveDescription,
-    TimeToLiveStatus,
+    AttributeDefinition, BillingMode, IndexStatus, KeySchemaElement, KeyType, MultiRegionConsistency,
+    Projection, ProjectionType, ScalarAttributeType, StreamViewType, TableDescription, TableStatus,
+    TimeToLiveDescription, TimeToLiveStatus,
 };
 
 use super::Billing;
@@ -28,6 +28,8 @@ pub struct Index {
     pub keys: Keys,
     /// What it holds of each item.
     pub projection: ProjectionType,
+    /// The attributes that an INCLUDE projection names.
+    pub included: Vec<String>,
     /// Its status; a local index has none and counts as active.
     pub status: IndexStatus,
 }
@@ -61,6 +63,18 @@ pub enum Recovery {
     On,
     /// The engine cannot tell.
     Unknown,
+}
+
+/// Whether a table has replicas in other regions, and what a read of one sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Regions {
+    /// One region only.
+    One,
+    /// A global table, eventually consistent: the last writer wins, so conditions hold within one region only.
+    Eventual,
+    /// A global table, strongly consistent: without transactions and without time to live.
+    Strong,
 }
 
 /// An operation that the engine lacks, and what therefore was not done or not checked.
@@ -106,6 +120,12 @@ pub struct Live {
     pub protection: bool,
     /// How it is paid for.
     pub billing: Billing,
+    /// The KMS key it is encrypted with; none if DynamoDB owns the key.
+    pub kms_key_arn: Option<String>,
+    /// Whether it is a global table.
+    pub regions: Regions,
+    /// The regions of its replicas, as far as the endpoint names them.
+    pub replicas: Vec<String>,
     /// What could not be read.
     pub warnings: Vec<Warning>,
 }
@@ -117,12 +137,14 @@ impl Live {
             name: index.index_name().unwrap_or_default().to_owned(),
             keys: keys(index.key_schema()),
             projection: projection(index.projection()),
+            included: included(index.projection()),
             status: index.index_status().cloned().unwrap_or(IndexStatus::Active),
         });
         let local = table.local_secondary_indexes().iter().map(|index| Index {
             name: index.index_name().unwrap_or_default().to_owned(),
             keys: keys(index.key_schema()),
             projection: projection(index.projection()),
+            included: included(index.projection()),
             status: IndexStatus::Active,
         });
         Self {
@@ -137,6 +159,12 @@ impl Live {
             recovery: Recovery::Unknown,
             protection: table.deletion_protection_enabled().unwrap_or(false),
             billing: billing(table),
+            kms_key_arn: table
+                .sse_description()
+                .and_then(|sse| sse.kms_master_key_arn())
+                .map(str::to_owned),
+            regions: regions(table),
+            replicas: replicas(table),
             warnings: Vec::new(),
         }
     }
@@ -182,6 +210,30 @@ fn projection(projection: Option<&Projection>) -> ProjectionType {
         .and_then(Projection::projection_type)
         .cloned()
         .unwrap_or(ProjectionType::KeysOnly)
+}
+
+fn included(projection: Option<&Projection>) -> Vec<String> {
+    projection
+        .map(|projection| projection.non_key_attributes().to_vec())
+        .unwrap_or_default()
+}
+
+fn regions(table: &TableDescription) -> Regions {
+    match table.multi_region_consistency() {
+        Some(MultiRegionConsistency::Strong) => Regions::Strong,
+        Some(_) => Regions::Eventual,
+        // The version alone tells of a global table of 2017, whose replicas another operation lists.
+        None if !table.replicas().is_empty() || table.global_table_version().is_some() => Regions::Eventual,
+        None => Regions::One,
+    }
+}
+
+fn replicas(table: &TableDescription) -> Vec<String> {
+    let names = table
+        .replicas()
+        .iter()
+        .filter_map(|replica| replica.region_name());
+    names.map(str::to_owned).collect()
 }
 
 fn stream(table: &TableDescription) -> Option<Stream> {

@@ -2,7 +2,7 @@
 //!
 //! | part | concept |
 //! |---|---|
-//! | [`Kind`], [`Schema`] | what a table must be, fixed by Teleport |
+//! | [`Kind`], [`Schema`] | what a table must be: Teleport's two, and our own for state |
 //! | [`Spec`], [`Billing`] | what its creator may choose |
 //! | [`Live`] | what a table is, read from its endpoint |
 //! | [`verify`], [`Difference`] | what is wrong, why it matters, what to do |
@@ -31,11 +31,11 @@ mod verify;
 pub use apply::{Applied, Outcome};
 pub use change::{Change, ChangeKind, Plan, plan};
 pub use cost::{Estimate, Line, PRICES_SOURCE, Usd, estimate};
-pub use create::Created;
+pub use create::{Created, Ensured};
 pub use error::{Error, ServiceError};
-pub use live::{Index, Keys, Live, Recovery, Stream, Ttl, Warning};
+pub use live::{Index, Keys, Live, Recovery, Regions, Stream, Ttl, Warning};
 pub use print::{Format, print};
-pub use schema::{Attribute, IndexSchema, Kind, Schema};
+pub use schema::{Attribute, IndexSchema, Kind, Projected, Schema};
 pub use spec::{Billing, Spec};
 pub use tables::{Progress, Step, Tables};
 pub use verify::{Difference, Severity, guess, verify};

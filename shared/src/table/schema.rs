@@ -1,17 +1,22 @@
-//! What each table must be. Facts: Teleport's DynamoDB backends (`lib/backend/dynamo`, `lib/events/dynamoevents`).
+//! What each table must be. Facts on Teleport's two: its DynamoDB backends (`lib/backend/dynamo`,
+//! `lib/events/dynamoevents`). The partitioned one is ours.
 
 use std::fmt;
 
-use aws_sdk_dynamodb::types::{ScalarAttributeType, StreamViewType};
+use aws_sdk_dynamodb::types::{ProjectionType, ScalarAttributeType, StreamViewType};
 
-/// Which of Teleport's two tables.
+use super::Index;
+
+/// Which table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// The audit log: one item an event, searched by time.
+    /// Teleport's audit log: one item an event, searched by time.
     Audit,
-    /// The cluster state: one item a key, all in one partition.
+    /// Teleport's cluster state: one item a key, all in one partition.
     State,
+    /// State of our own: one item a key, in as many partitions as its namespaces have.
+    Partitioned,
 }
 
 /// An attribute that is part of a key.
@@ -23,7 +28,7 @@ pub struct Attribute {
     pub scalar: ScalarAttributeType,
 }
 
-/// A global secondary index. Its projection is always ALL: readers take whole events from it.
+/// A global secondary index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexSchema {
     /// Its name, case-sensitive.
@@ -32,6 +37,17 @@ pub struct IndexSchema {
     pub hash: Attribute,
     /// Sort key.
     pub range: Attribute,
+    /// What it holds of each item.
+    pub projection: Projected,
+}
+
+/// What an index holds of each item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Projected {
+    /// All of it: readers take whole events from it.
+    All,
+    /// The keys of table and index, and these attributes.
+    Include(&'static [&'static str]),
 }
 
 /// What a table of one [`Kind`] must be.
@@ -73,6 +89,7 @@ static AUDIT: Schema = Schema {
         name: "timesearchV2",
         hash: string("CreatedAtDate"),
         range: number("CreatedAt"),
+        projection: Projected::All,
     }),
     ttl: "Expires",
     written: "CreatedAt",
@@ -87,21 +104,38 @@ static STATE: Schema = Schema {
     written: "Timestamp",
 };
 
+static PARTITIONED: Schema = Schema {
+    kind: Kind::Partitioned,
+    hash: string("Part"),
+    range: string("Key"),
+    // Only what expires is in it: a sweep reads what is due, and deletes on the revision it read.
+    index: Some(IndexSchema {
+        name: "expiry",
+        hash: number("ExpiryShard"),
+        range: number("Expires"),
+        projection: Projected::Include(&["Revision"]),
+    }),
+    ttl: "Expires",
+    written: "Timestamp",
+};
+
 /// The index of audit tables before Teleport 6.2; its one constant partition key made it a hot spot.
 pub(super) const OLD_AUDIT_INDEX: &str = "timesearch";
 
-/// Key attribute of state tables from before 2017, which Teleport refuses as `unsupported schema`.
+/// Key attribute of state tables from before 2017, which Teleport refuses as `unsupported schema`. It is the sort key
+/// of partitioned tables too, so that Teleport refuses those.
 pub(super) const OLD_STATE_KEY: &str = "Key";
 
 impl Kind {
-    /// Both, in the order of `--help`.
-    pub const ALL: [Self; 2] = [Self::Audit, Self::State];
+    /// All, in the order of `--help`.
+    pub const ALL: [Self; 3] = [Self::Audit, Self::State, Self::Partitioned];
 
-    /// `audit` or `state`.
+    /// `audit`, `state` or `partitioned`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
             Self::State => "state",
+            Self::Partitioned => "partitioned",
         }
     }
 
@@ -110,6 +144,7 @@ impl Kind {
         match self {
             Self::Audit => &AUDIT,
             Self::State => &STATE,
+            Self::Partitioned => &PARTITIONED,
         }
     }
 }
@@ -117,6 +152,42 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Projected {
+    /// DynamoDB's name for it.
+    pub fn projection_type(self) -> ProjectionType {
+        match self {
+            Self::All => ProjectionType::All,
+            Self::Include(_) => ProjectionType::Include,
+        }
+    }
+
+    /// The attributes beside the keys that are named one by one.
+    pub fn included(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &[],
+            Self::Include(names) => names,
+        }
+    }
+
+    /// Whether `index` holds as much.
+    pub(super) fn is_covered_by(self, index: &Index) -> bool {
+        let holds = |name: &&str| index.included.iter().any(|included| included == name);
+        index.projection == ProjectionType::All
+            || matches!(self, Self::Include(names) if names.iter().all(holds))
+    }
+}
+
+impl fmt::Display for Projected {
+    /// `ALL`, or `INCLUDE` and the names.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.projection_type().as_str())?;
+        match self {
+            Self::All => Ok(()),
+            Self::Include(names) => write!(f, " {}", names.join(", ")),
+        }
     }
 }
 

@@ -88,8 +88,7 @@ impl Spec {
     /// [`Error::Invalid`] if it is empty or has characters that none of these has.
     pub fn with_kms_key(mut self, key: impl Into<String>) -> Result<Self, Error> {
         let key = key.into();
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '-' | ':');
-        if key.is_empty() || !key.chars().all(allowed) {
+        if !Self::is_kms_key(&key) {
             return Err(Error::invalid(
                 "KMS key",
                 &key,
@@ -98,6 +97,12 @@ impl Spec {
         }
         self.kms_key = Some(key);
         Ok(self)
+    }
+
+    /// Whether `text` may name a KMS key, by its characters.
+    pub(crate) fn is_kms_key(text: &str) -> bool {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '-' | ':');
+        !text.is_empty() && text.chars().all(allowed)
     }
 
     /// Turns on point-in-time recovery.

@@ -88,7 +88,7 @@ impl Tables {
         Ok(self.describe(table).await?.is_some())
     }
 
-    async fn describe(&self, table: &str) -> Result<Option<TableDescription>, Error> {
+    pub(super) async fn describe(&self, table: &str) -> Result<Option<TableDescription>, Error> {
         match self.client.describe_table().table_name(table).send().await {
             Ok(answer) => Ok(answer.table),
             Err(error) => match ServiceError::new(&error) {

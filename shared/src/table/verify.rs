@@ -51,7 +51,7 @@ impl fmt::Display for Severity {
 pub struct Difference {
     /// How bad it is.
     pub severity: Severity,
-    /// What it is about, stable for machines: `keys`, `key-type`, `old-schema`, `index`, `index-keys`,
+    /// What it is about, stable for machines: `layout`, `keys`, `key-type`, `old-schema`, `index`, `index-keys`,
     /// `index-type`, `index-projection`, `index-status`, `old-index`, `other-index`, `stream`, `stream-view`, `ttl`,
     /// `ttl-attribute`, `recovery`, `deletion-protection` or `status`.
     pub code: &'static str,
@@ -101,7 +101,9 @@ pub fn verify(kind: Kind, live: &Live) -> Vec<Difference> {
 /// The kind a table is meant to be, judged by its keys in any order and, failing that, its old schema or index.
 pub fn guess(live: &Live) -> Option<Kind> {
     let has = |name: &str| live.keys.hash == name || live.keys.range.as_deref() == Some(name);
-    let matches = |kind: &Kind| has(kind.schema().hash.name) || has(kind.schema().range.name);
+    // `Key` alone may be a state table from before 2017.
+    let named = |name: &str| name != OLD_STATE_KEY && has(name);
+    let matches = |kind: &Kind| named(kind.schema().hash.name) || named(kind.schema().range.name);
     let by_keys: Vec<Kind> = Kind::ALL.into_iter().filter(matches).collect();
     match by_keys.as_slice() {
         [kind] => Some(*kind),

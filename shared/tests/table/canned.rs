@@ -12,14 +12,16 @@ use aws_sdk_dynamodb::operation::update_continuous_backups::{
     UpdateContinuousBackupsError, UpdateContinuousBackupsOutput,
 };
 use aws_sdk_dynamodb::operation::update_time_to_live::{UpdateTimeToLiveError, UpdateTimeToLiveOutput};
+use aws_sdk_dynamodb::types::builders::TableDescriptionBuilder;
 use aws_sdk_dynamodb::types::error::ContinuousBackupsUnavailableException;
 use aws_sdk_dynamodb::types::{
     ContinuousBackupsDescription, ContinuousBackupsStatus, GlobalSecondaryIndexDescription, IndexStatus,
-    PointInTimeRecoveryDescription, PointInTimeRecoveryStatus, TableDescription, TableStatus,
+    MultiRegionConsistency, PointInTimeRecoveryDescription, PointInTimeRecoveryStatus, ReplicaDescription,
+    SseDescription, TableDescription, TableStatus,
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use tidewatch::clock::Clock;
-use tidewatch::table::{Error, Kind, Recovery, Spec, Tables};
+use tidewatch::table::{Error, Kind, Recovery, Regions, Spec, Tables};
 
 use super::engine::quiet;
 
@@ -220,4 +222,98 @@ async fn a_refused_request_says_what_was_done_and_what_to_allow() {
         text.starts_with("table audit: done: CreateTable; then: UpdateTimeToLive on table audit failed"),
         "{text}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn ensure_waits_for_a_table_that_somebody_else_creates() {
+    let read = |describe: &Rule| {
+        let ttl =
+            mock!(Client::describe_time_to_live).then_output(|| DescribeTimeToLiveOutput::builder().build());
+        let backups = mock!(Client::describe_continuous_backups)
+            .then_output(|| DescribeContinuousBackupsOutput::builder().build());
+        (describe.clone(), ttl, backups)
+    };
+    let creating = mock!(Client::describe_table)
+        .sequence()
+        .output(|| described(TableStatus::Creating, IndexStatus::Creating))
+        .times(3)
+        .output(|| described(TableStatus::Active, IndexStatus::Active))
+        .repeatedly()
+        .build();
+    let (describe, ttl, backups) = read(&creating);
+    let ensured = tables(&[&describe, &ttl, &backups], Tables::WAIT)
+        .ensure(&spec(), &quiet)
+        .await
+        .unwrap();
+    assert!(!ensured.created);
+    assert_eq!(ensured.live.status, TableStatus::Active);
+
+    // Created by another between the look and the request.
+    let raced = mock!(Client::describe_table)
+        .sequence()
+        .error(|| {
+            DescribeTableError::generic(ErrorMetadata::builder().code("ResourceNotFoundException").build())
+        })
+        .output(|| described(TableStatus::Active, IndexStatus::Active))
+        .repeatedly()
+        .build();
+    let taken = || ErrorMetadata::builder().code("ResourceInUseException").build();
+    let refused = mock!(Client::create_table).then_error(move || CreateTableError::generic(taken()));
+    let (describe, ttl, backups) = read(&raced);
+    let ensured = tables(&[&refused, &describe, &ttl, &backups], Tables::WAIT)
+        .ensure(&spec(), &quiet)
+        .await
+        .unwrap();
+    assert!(!ensured.created);
+    assert_eq!(refused.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn what_state_asks_of_a_table_is_read() {
+    type Change = fn(TableDescriptionBuilder) -> TableDescriptionBuilder;
+    let replica = |builder: TableDescriptionBuilder| {
+        builder.replicas(ReplicaDescription::builder().region_name("eu-west-1").build())
+    };
+    let cases: [(Change, Regions, &[&str]); 4] = [
+        (|builder| builder, Regions::One, &[]),
+        (replica, Regions::Eventual, &["eu-west-1"]),
+        (
+            |builder| {
+                builder
+                    .replicas(ReplicaDescription::builder().region_name("eu-west-1").build())
+                    .multi_region_consistency(MultiRegionConsistency::Strong)
+            },
+            Regions::Strong,
+            &["eu-west-1"],
+        ),
+        (
+            |builder| builder.global_table_version("2017.11.29"),
+            Regions::Eventual,
+            &[],
+        ),
+    ];
+    for (change, regions, replicas) in cases {
+        let describe = mock!(Client::describe_table).then_output(move || {
+            let key = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+            let sse = SseDescription::builder().kms_master_key_arn(key).build();
+            let table = change(TableDescription::builder()).sse_description(sse).build();
+            DescribeTableOutput::builder().table(table).build()
+        });
+        let ttl =
+            mock!(Client::describe_time_to_live).then_output(|| DescribeTimeToLiveOutput::builder().build());
+        let backups = mock!(Client::describe_continuous_backups)
+            .then_output(|| DescribeContinuousBackupsOutput::builder().build());
+        let live = tables(&[&describe, &ttl, &backups], Tables::WAIT)
+            .read("state")
+            .await
+            .unwrap();
+        assert_eq!(
+            (live.regions, live.replicas.as_slice()),
+            (
+                regions,
+                &replicas.iter().map(|r| (*r).to_owned()).collect::<Vec<_>>()[..]
+            )
+        );
+        assert!(live.kms_key_arn.unwrap().ends_with("1234567890ab"));
+    }
 }

@@ -1,12 +1,12 @@
 //! Creating, and what the engine then says of the table.
 
 use aws_sdk_dynamodb::types::{BillingMode, ProjectionType};
-use tidewatch::table::{Billing, Error, Kind, Severity, Spec, Ttl, Usd, estimate, verify};
+use tidewatch::table::{Billing, Error, Kind, Regions, Severity, Spec, Ttl, Usd, estimate, verify};
 
 use super::engine::{Engine, codes, quiet};
 
 #[tokio::test]
-async fn both_kinds_verify_clean_once_created() {
+async fn every_kind_verifies_clean_once_created() {
     let engine = Engine::start().await;
     for kind in Kind::ALL {
         let name = format!("new-{kind}");
@@ -26,6 +26,7 @@ async fn both_kinds_verify_clean_once_created() {
         );
         assert_eq!(verify(kind, &live), []);
         assert_eq!(live.ttl, Ttl::On("Expires".to_owned()));
+        assert_eq!(live.regions, Regions::One);
         let lacking: Vec<_> = live.warnings.iter().map(|warning| warning.operation).collect();
         assert_eq!(lacking, ["DescribeContinuousBackups"]);
     }
@@ -92,6 +93,7 @@ async fn the_request_carries_every_choice() {
     assert_eq!(tags.tags()[0].value(), "access & audit");
     let live = engine.tables.read("chosen").await.unwrap();
     assert_eq!(live.billing, Billing::Provisioned { rcu: 7, wcu: 9 });
+    assert!(live.kms_key_arn.unwrap().contains("alias/teleport"));
 }
 
 #[tokio::test]
@@ -135,6 +137,33 @@ async fn an_existing_table_is_left_alone() {
     assert!(error.to_string().contains("tidewatch table verify"), "{error}");
     assert_eq!(engine.requests(), ["CreateTable"]);
     assert_eq!(engine.tables.read("taken").await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn ensure_creates_once_and_then_only_reads() {
+    let engine = Engine::start().await;
+    let read = ["DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups"];
+    let spec = Spec::new(Kind::Partitioned, "ensured").unwrap();
+    let first = engine.tables.ensure(&spec, &quiet).await.unwrap();
+    assert!(first.created);
+    assert_eq!(
+        codes(&verify(Kind::Partitioned, &first.live)),
+        ["advice deletion-protection"]
+    );
+    let create = [
+        "DescribeTable",
+        "CreateTable",
+        "DescribeTable",
+        "UpdateTimeToLive",
+    ];
+    assert_eq!(engine.requests(), [&create[..], &read].concat());
+
+    // What is there is read, whatever it was to be.
+    let other = Spec::new(Kind::State, "ensured").unwrap();
+    let second = engine.tables.ensure(&other, &quiet).await.unwrap();
+    assert!(!second.created);
+    assert_eq!(second.live, first.live);
+    assert_eq!(engine.requests(), [&["DescribeTable"][..], &read].concat());
 }
 
 #[tokio::test]
@@ -207,6 +236,13 @@ fn estimates_count_the_index() {
             price("$0.200", month)
         ]
     );
+    let partitioned = estimate(&Spec::new(Kind::Partitioned, "table").unwrap());
+    let prices: Vec<_> = partitioned
+        .lines
+        .iter()
+        .map(|line| line.usd.to_string())
+        .collect();
+    assert_eq!(prices, ["$1.25", "$0.125", "$0.250"]);
     let keyed = Spec::new(Kind::State, "table")
         .unwrap()
         .with_kms_key("alias/x")

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_dynamodb::{Client, Config};
 use tidewatch::clock::Clock;
-use tidewatch::table::{Difference, Step, Tables};
+use tidewatch::table::{Difference, Kind, Step, Tables};
 
 /// An engine that lives as long as this does.
 pub(crate) struct Engine {
@@ -106,6 +106,7 @@ pub(crate) struct WrongIndex {
     pub(crate) hash: (&'static str, ScalarAttributeType),
     pub(crate) range: (&'static str, ScalarAttributeType),
     pub(crate) projection: ProjectionType,
+    pub(crate) included: &'static [&'static str],
 }
 
 use ScalarAttributeType::{N, S};
@@ -128,6 +129,23 @@ impl Wrong {
             indexes: Vec::new(),
             stream: Some(StreamViewType::NewAndOldImages),
             ttl: Some("Expires"),
+        }
+    }
+
+    pub(crate) fn partitioned() -> Self {
+        Self {
+            hash: ("Part", S),
+            range: Some(("Key", S)),
+            indexes: vec![WrongIndex::expiry()],
+            ..Self::state()
+        }
+    }
+
+    pub(crate) fn right(kind: Kind) -> Self {
+        match kind {
+            Kind::Audit => Self::audit(),
+            Kind::State => Self::state(),
+            Kind::Partitioned => Self::partitioned(),
         }
     }
 
@@ -194,15 +212,30 @@ impl WrongIndex {
             hash: ("CreatedAtDate", S),
             range: ("CreatedAt", N),
             projection: ProjectionType::All,
+            included: &[],
+        }
+    }
+
+    pub(crate) fn expiry() -> Self {
+        Self {
+            name: "expiry",
+            hash: ("ExpiryShard", N),
+            range: ("Expires", N),
+            projection: ProjectionType::Include,
+            included: &["Revision"],
         }
     }
 
     fn build(self) -> GlobalSecondaryIndex {
+        let mut projection = Projection::builder().projection_type(self.projection);
+        for name in self.included {
+            projection = projection.non_key_attributes(*name);
+        }
         GlobalSecondaryIndex::builder()
             .index_name(self.name)
             .key_schema(key(self.hash.0, KeyType::Hash))
             .key_schema(key(self.range.0, KeyType::Range))
-            .projection(Projection::builder().projection_type(self.projection).build())
+            .projection(projection.build())
             .build()
             .unwrap()
     }

@@ -25,7 +25,15 @@ fn full() -> Spec {
 
 #[test]
 fn formats() {
-    for (name, spec) in [("state", plain()), ("audit", full())] {
+    let partitioned = Spec::new(Kind::Partitioned, "state")
+        .unwrap()
+        .with_billing(Billing::Provisioned { rcu: 5, wcu: 5 })
+        .unwrap();
+    for (name, spec) in [
+        ("state", plain()),
+        ("audit", full()),
+        ("partitioned", partitioned),
+    ] {
         for (format, extension) in [
             (Format::AwsCli, "sh"),
             (Format::Terraform, "tf"),

@@ -28,8 +28,11 @@ fn assert_only(found: &[Difference], expected: &str, text: &str) {
 
 #[tokio::test]
 async fn right_tables_have_no_difference() {
-    assert_eq!(found(Kind::Audit, Wrong::audit()).await.0, []);
-    assert_eq!(found(Kind::State, Wrong::state()).await.0, []);
+    for kind in Kind::ALL {
+        let (found, live) = found(kind, Wrong::right(kind)).await;
+        assert_eq!(found, []);
+        assert_eq!(guess(&live), Some(kind));
+    }
 }
 
 #[tokio::test]
@@ -80,6 +83,107 @@ async fn the_schema_from_before_2017() {
     let (old, live) = found(Kind::State, wrong).await;
     assert_only(&old, "broken old-schema", "before 2017");
     assert_eq!(guess(&live), Some(Kind::State));
+}
+
+#[tokio::test]
+async fn one_layout_opened_as_the_other() {
+    let (partitioned, _) = found(Kind::State, Wrong::partitioned()).await;
+    assert_eq!(
+        codes(&partitioned),
+        ["broken layout", "broken keys", "note other-index"]
+    );
+    assert_eq!(
+        partitioned[0].found,
+        "this is a partitioned table, a Teleport layout was expected"
+    );
+    assert!(
+        partitioned[1]
+            .found
+            .contains("must be HashKey (S) and FullPath (S)"),
+        "{partitioned:?}"
+    );
+
+    let (teleport, _) = found(Kind::Partitioned, Wrong::state()).await;
+    assert_eq!(
+        codes(&teleport),
+        ["broken layout", "broken keys", "degraded index"]
+    );
+    assert_eq!(
+        teleport[0].found,
+        "this is a table of Teleport's layout, a partitioned one was expected"
+    );
+    assert!(
+        teleport[1].found.contains("must be Part (S) and Key (S)"),
+        "{teleport:?}"
+    );
+
+    // A table of before 2017 is neither.
+    let mut old = Wrong::state();
+    old.range = Some(("Key", S));
+    let (old, _) = found(Kind::Partitioned, old).await;
+    assert_eq!(codes(&old), ["broken keys", "degraded index"]);
+    // An audit table is no layout of state.
+    let (audit, _) = found(Kind::Partitioned, Wrong::audit()).await;
+    assert!(!codes(&audit).contains(&"broken layout".to_owned()), "{audit:?}");
+}
+
+#[tokio::test]
+async fn the_schema_from_before_2017_is_known_by_any_attribute_called_key() {
+    let mut wrong = Wrong::state();
+    wrong.indexes.push(WrongIndex {
+        name: "mine",
+        hash: ("Key", S),
+        ..WrongIndex::expiry()
+    });
+    let (old, live) = found(Kind::State, wrong).await;
+    assert_eq!(codes(&old), ["broken old-schema", "note other-index"]);
+    assert_eq!(guess(&live), Some(Kind::State));
+}
+
+#[tokio::test]
+async fn the_index_of_what_expires() {
+    let mut wrong = Wrong::partitioned();
+    wrong.indexes.clear();
+    let (missing, _) = found(Kind::Partitioned, wrong).await;
+    assert_only(&missing, "degraded index", "no index expiry");
+    assert!(
+        missing[0].remedy.contains("projection INCLUDE Revision"),
+        "{missing:?}"
+    );
+
+    let mut wrong = Wrong::partitioned();
+    wrong.indexes[0].included = &["Value"];
+    assert_only(
+        &found(Kind::Partitioned, wrong).await.0,
+        "degraded index-projection",
+        "projects INCLUDE; must be INCLUDE Revision",
+    );
+    let mut wrong = Wrong::partitioned();
+    (wrong.indexes[0].projection, wrong.indexes[0].included) = (ProjectionType::KeysOnly, &[]);
+    assert_only(
+        &found(Kind::Partitioned, wrong).await.0,
+        "degraded index-projection",
+        "projects KEYS_ONLY",
+    );
+    // More than is needed is right too.
+    let mut more = Wrong::partitioned();
+    (more.indexes[0].projection, more.indexes[0].included) = (ProjectionType::All, &[]);
+    assert_eq!(found(Kind::Partitioned, more).await.0, []);
+
+    let mut wrong = Wrong::partitioned();
+    wrong.indexes[0].hash = ("Shard", N);
+    assert_only(
+        &found(Kind::Partitioned, wrong).await.0,
+        "degraded index-keys",
+        "Shard and Expires; must be ExpiryShard (N) and Expires (N)",
+    );
+    let mut wrong = Wrong::partitioned();
+    wrong.indexes[0].hash = ("ExpiryShard", S);
+    assert_only(
+        &found(Kind::Partitioned, wrong).await.0,
+        "broken index-type",
+        "ExpiryShard is of type S; must be N",
+    );
 }
 
 #[tokio::test]
@@ -159,6 +263,7 @@ async fn indexes_that_need_not_be() {
         hash: ("Revision", S),
         range: ("ID", N),
         projection: ProjectionType::All,
+        included: &[],
     });
     assert_only(
         &found(Kind::State, wrong).await.0,
@@ -181,13 +286,9 @@ async fn indexes_that_need_not_be() {
 #[tokio::test]
 async fn the_stream() {
     for kind in Kind::ALL {
-        let with = |stream| {
-            let right = if kind == Kind::Audit {
-                Wrong::audit()
-            } else {
-                Wrong::state()
-            };
-            Wrong { stream, ..right }
+        let with = |stream| Wrong {
+            stream,
+            ..Wrong::right(kind)
         };
         assert_only(&found(kind, with(None)).await.0, "broken stream", "no stream");
         let keys = found(kind, with(Some(StreamViewType::KeysOnly))).await.0;

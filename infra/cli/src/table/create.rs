@@ -13,6 +13,7 @@ use crate::cli::{Consent, Exit, Failure, GOOD, Global, Output, paint};
 #[command(after_help = "Examples:
   tidewatch table create --kind audit --table teleport.audit --pitr --deletion-protection
   tidewatch table create --kind state --table teleport --billing provisioned --rcu 5 --wcu 5
+  tidewatch table create --kind partitioned --table state --pitr
   tidewatch table create --kind audit --table audit --kms-key alias/teleport --tag team=access --dry-run
   tidewatch table create --kind audit --table audit --endpoint-url http://127.0.0.1:8000 --yes
 

@@ -14,6 +14,8 @@ pub(super) enum KindOption {
     Audit,
     /// Teleport's cluster state: HashKey and FullPath
     State,
+    /// State of our own: Part and Key, index expiry
+    Partitioned,
 }
 
 impl From<KindOption> for Kind {
@@ -21,6 +23,7 @@ impl From<KindOption> for Kind {
         match kind {
             KindOption::Audit => Self::Audit,
             KindOption::State => Self::State,
+            KindOption::Partitioned => Self::Partitioned,
         }
     }
 }

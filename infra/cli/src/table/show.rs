@@ -52,8 +52,8 @@ pub(super) fn spec(spec: &Spec) -> String {
     )];
     if let Some(index) = &schema.index {
         lines.push(format!(
-            "index       {}: {} and {}, ALL",
-            index.name, index.hash.name, index.range.name
+            "index       {}: {} and {}, {}",
+            index.name, index.hash.name, index.range.name, index.projection
         ));
     }
     lines.push("stream      NEW_AND_OLD_IMAGES".to_owned());

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::super::{Attribute, Billing, IndexSchema, Schema, Spec};
+use super::super::{Attribute, Billing, IndexSchema, Projected, Schema, Spec};
 
 pub(super) fn print(spec: &Spec) -> String {
     let name = spec.name();
@@ -104,13 +104,21 @@ fn index(schema: &IndexSchema, spec: &Spec) -> serde_json::Value {
             {"AttributeName": schema.hash.name, "KeyType": "HASH"},
             {"AttributeName": schema.range.name, "KeyType": "RANGE"},
         ],
-        "Projection": {"ProjectionType": "ALL"},
+        "Projection": projection(schema.projection),
     });
     if let (Billing::Provisioned { rcu, wcu }, Some(index)) = (spec.billing(), index.as_object_mut()) {
         let throughput = json!({"ReadCapacityUnits": rcu, "WriteCapacityUnits": wcu});
         index.insert("ProvisionedThroughput".to_owned(), throughput);
     }
     index
+}
+
+fn projection(projected: Projected) -> serde_json::Value {
+    let kind = projected.projection_type();
+    match projected {
+        Projected::All => json!({"ProjectionType": kind.as_str()}),
+        Projected::Include(names) => json!({"ProjectionType": kind.as_str(), "NonKeyAttributes": names}),
+    }
 }
 
 /// In single quotes, within which a POSIX shell reads everything as it is.

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::super::{Attribute, Billing, Kind, Schema, Spec};
+use super::super::{Attribute, Billing, Kind, Projected, Schema, Spec};
 use super::quoted;
 
 pub(super) fn print(spec: &Spec) -> String {
     let schema = spec.schema();
     let id = match spec.kind() {
         Kind::Audit => "AuditTable",
-        Kind::State => "StateTable",
+        Kind::State | Kind::Partitioned => "StateTable",
     };
     let properties = [
         format!("TableName: {}\n", quoted(spec.name())),
@@ -83,12 +83,23 @@ fn index(spec: &Spec) -> String {
     };
     let keys = keys(&index.hash, &index.range);
     let item = format!(
-        "IndexName: {}\n{keys}Projection:\n  ProjectionType: ALL\n{}",
+        "IndexName: {}\n{keys}{}{}",
         index.name,
+        projection(index.projection),
         throughput(spec)
     );
     let item = indent(4, &item);
     format!("GlobalSecondaryIndexes:\n  - {}", item.trim_start())
+}
+
+fn projection(projected: Projected) -> String {
+    let kind = projected.projection_type();
+    let mut text = format!("Projection:\n  ProjectionType: {}\n", kind.as_str());
+    if let Projected::Include(names) = projected {
+        text.push_str("  NonKeyAttributes:\n");
+        text.extend(names.iter().map(|name| format!("    - {name}\n")));
+    }
+    text
 }
 
 fn throughput(spec: &Spec) -> String {

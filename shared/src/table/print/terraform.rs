@@ -1,6 +1,6 @@
 //! A Terraform resource, aligned as `terraform fmt` aligns it.
 
-use super::super::{Attribute, Billing, Schema, Spec};
+use super::super::{Attribute, Billing, Projected, Schema, Spec};
 
 /// A line of a block: an argument, or anything else.
 type Argument = (&'static str, String);
@@ -78,8 +78,15 @@ fn index(spec: &Spec) -> Option<String> {
         ("name", quoted(index.name)),
         ("hash_key", quoted(index.hash.name)),
         ("range_key", quoted(index.range.name)),
-        ("projection_type", quoted("ALL")),
+        (
+            "projection_type",
+            quoted(index.projection.projection_type().as_str()),
+        ),
     ];
+    if let Projected::Include(names) = index.projection {
+        let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+        all.push(("non_key_attributes", format!("[{}]", names.join(", "))));
+    }
     all.extend(capacity(spec));
     Some(block("global_secondary_index", &all))
 }

@@ -1,9 +1,11 @@
 //! Secondary indexes: the one that must be there, and those that need not.
+//!
+//! Without its index an audit table cannot be searched; a partitioned one serves every read and write, but no sweep.
 
-use aws_sdk_dynamodb::types::{IndexStatus, ProjectionType};
+use aws_sdk_dynamodb::types::IndexStatus;
 
 use super::super::schema::OLD_AUDIT_INDEX;
-use super::super::{Index, IndexSchema, Live, Schema};
+use super::super::{Index, IndexSchema, Kind, Live, Schema};
 use super::keys::wrong_type;
 use super::{Difference, Severity, named};
 
@@ -11,7 +13,7 @@ pub(super) fn verify(schema: &Schema, live: &Live) -> Vec<Difference> {
     let mut all = schema
         .index
         .as_ref()
-        .map(|must| required(must, live))
+        .map(|must| required(must, schema.kind, live))
         .unwrap_or_default();
     let wanted = schema.index.as_ref().map(|must| must.name);
     let others = live
@@ -22,19 +24,19 @@ pub(super) fn verify(schema: &Schema, live: &Live) -> Vec<Difference> {
     all
 }
 
-fn required(must: &IndexSchema, live: &Live) -> Vec<Difference> {
+fn required(must: &IndexSchema, kind: Kind, live: &Live) -> Vec<Difference> {
     let Some(index) = live.indexes.iter().find(|index| index.name == must.name) else {
-        return vec![missing(must, live)];
+        return vec![missing(must, kind, live)];
     };
     if !same_keys(index, must) {
-        return vec![wrong_keys(index, must)];
+        return vec![wrong_keys(index, must, kind)];
     }
     let types = [&must.hash, &must.range]
         .into_iter()
         .filter_map(|key| wrong_type(live, key, "index-type"));
     types
-        .chain(wrong_projection(index))
-        .chain(not_active(index))
+        .chain(wrong_projection(index, must, kind))
+        .chain(not_active(index, kind))
         .collect()
 }
 
@@ -42,9 +44,24 @@ fn same_keys(index: &Index, must: &IndexSchema) -> bool {
     index.keys.hash == must.hash.name && index.keys.range.as_deref() == Some(must.range.name)
 }
 
-fn missing(must: &IndexSchema, live: &Live) -> Difference {
+/// How bad it is that the index cannot be read, and what fails.
+fn unread(kind: Kind) -> (Severity, &'static str) {
+    match kind {
+        Kind::Audit | Kind::State => (
+            Severity::Broken,
+            "every search by time fails, in Teleport and here",
+        ),
+        Kind::Partitioned => (
+            Severity::Degraded,
+            "no sweep finds what has expired: it stays until DynamoDB deletes it, days later",
+        ),
+    }
+}
+
+fn missing(must: &IndexSchema, kind: Kind, live: &Live) -> Difference {
     let other = live.indexes.iter().find(|index| same_keys(index, must));
-    let old = live.indexes.iter().find(|index| index.name == OLD_AUDIT_INDEX);
+    let is_old = |index: &&Index| kind == Kind::Audit && index.name == OLD_AUDIT_INDEX;
+    let old = live.indexes.iter().find(is_old);
     let (found, remedy) = match (other, old) {
         (Some(other), _) => (
             format!(
@@ -69,19 +86,23 @@ fn missing(must: &IndexSchema, live: &Live) -> Difference {
         (None, None) => (
             format!("no index {}", must.name),
             format!(
-                "add it with UpdateTable ({} and {}, projection ALL) and wait for its backfill; \
+                "add it with UpdateTable ({} and {}, projection {}) and wait for its backfill; \
                  `tidewatch table print` has its definition",
                 named(&must.hash),
-                named(&must.range)
+                named(&must.range),
+                must.projection
             ),
         ),
     };
-    Difference::new(Severity::Broken, "index", found)
-        .so("every search by time fails, in Teleport and here; events are still written and forwarded")
-        .remedy(remedy)
+    let (severity, consequence) = unread(kind);
+    let difference = Difference::new(severity, "index", found).remedy(remedy);
+    match kind {
+        Kind::Audit => difference.so(format!("{consequence}; events are still written and forwarded")),
+        Kind::State | Kind::Partitioned => difference.so(consequence),
+    }
 }
 
-fn wrong_keys(index: &Index, must: &IndexSchema) -> Difference {
+fn wrong_keys(index: &Index, must: &IndexSchema, kind: Kind) -> Difference {
     let range = index.keys.range.as_deref().unwrap_or("no sort key");
     let found = format!(
         "index {} has the keys {} and {range}; must be {} and {}",
@@ -90,44 +111,60 @@ fn wrong_keys(index: &Index, must: &IndexSchema) -> Difference {
         named(&must.hash),
         named(&must.range)
     );
-    Difference::new(Severity::Broken, "index-keys", found)
-        .so("every search by time fails, in Teleport and here")
-        .remedy(
-            "delete the index, then add it again with the right keys; searches fail until its backfill ends",
-        )
+    let (severity, consequence) = unread(kind);
+    Difference::new(severity, "index-keys", found)
+        .so(consequence)
+        .remedy("delete the index, then add it again with the right keys; that lasts until its backfill ends")
 }
 
-fn wrong_projection(index: &Index) -> Option<Difference> {
-    if index.projection == ProjectionType::All {
+fn wrong_projection(index: &Index, must: &IndexSchema, kind: Kind) -> Option<Difference> {
+    if must.projection.is_covered_by(index) {
         return None;
     }
     let found = format!(
-        "index {} projects {}; must be ALL",
+        "index {} projects {}; must be {}",
         index.name,
-        index.projection.as_str()
+        index.projection.as_str(),
+        must.projection
     );
-    let difference = Difference::new(Severity::Broken, "index-projection", found)
-        .so("a search finds rows without the event in them: Teleport shows none of them")
-        .remedy(
-            "delete the index, then add it again with projection ALL; searches fail until its backfill ends",
-        );
-    Some(difference)
+    let (severity, consequence) = match kind {
+        Kind::Audit | Kind::State => (
+            Severity::Broken,
+            "a search finds rows without the event in them: Teleport shows none of them",
+        ),
+        Kind::Partitioned => (
+            Severity::Degraded,
+            "a sweep sees what has expired, not which revision of it: it deletes nothing",
+        ),
+    };
+    let remedy = format!(
+        "delete the index, then add it again with projection {}; that lasts until its backfill ends",
+        must.projection
+    );
+    Some(
+        Difference::new(severity, "index-projection", found)
+            .so(consequence)
+            .remedy(remedy),
+    )
 }
 
-fn not_active(index: &Index) -> Option<Difference> {
+fn not_active(index: &Index, kind: Kind) -> Option<Difference> {
     if matches!(index.status, IndexStatus::Active | IndexStatus::Updating) {
         return None;
     }
     let found = format!("index {} is {}", index.name, index.status.as_str());
     let difference = Difference::new(Severity::Degraded, "index-status", found)
-        .so("searches by time fail or miss events until it is ACTIVE")
+        .so(match kind {
+            Kind::Audit | Kind::State => "searches by time fail or miss events until it is ACTIVE",
+            Kind::Partitioned => "a sweep fails or misses what has expired until it is ACTIVE",
+        })
         .remedy("wait for its backfill to end and verify again");
     Some(difference)
 }
 
 fn unexpected(index: &Index, schema: &Schema) -> Difference {
     let name = &index.name;
-    if schema.index.is_some() && name == OLD_AUDIT_INDEX {
+    if schema.kind == Kind::Audit && name == OLD_AUDIT_INDEX {
         return Difference::new(
             Severity::Advice,
             "old-index",
@@ -139,7 +176,7 @@ fn unexpected(index: &Index, schema: &Schema) -> Difference {
     Difference::new(
         Severity::Note,
         "other-index",
-        format!("index {name}, which Teleport does not create"),
+        format!("index {name}, which such a table need not have"),
     )
     .so("writes to it are paid for, and on provisioned capacity it can throttle the table's writes")
     .remedy("keep it if something of yours queries it")

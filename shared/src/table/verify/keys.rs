@@ -5,17 +5,48 @@ use super::super::{Attribute, Kind, Live, Schema};
 use super::{Difference, Severity, named};
 
 pub(super) fn verify(schema: &Schema, live: &Live) -> Vec<Difference> {
+    let has_keys_of = |schema: &Schema| {
+        live.keys.hash == schema.hash.name && live.keys.range.as_deref() == Some(schema.range.name)
+    };
+    let other = other_layout(schema.kind).filter(|other| has_keys_of(other.schema()));
+    if let Some(other) = other {
+        return vec![wrong_layout(other), wrong_keys(schema, live)];
+    }
     if schema.kind == Kind::State && live.attributes.contains_key(OLD_STATE_KEY) {
         return vec![old_schema()];
     }
-    let right = live.keys.hash == schema.hash.name && live.keys.range.as_deref() == Some(schema.range.name);
-    if !right {
+    if !has_keys_of(schema) {
         return vec![wrong_keys(schema, live)];
     }
     [&schema.hash, &schema.range]
         .into_iter()
         .filter_map(|key| wrong_type(live, key, "key-type"))
         .collect()
+}
+
+/// State is kept in one of two kinds of table.
+fn other_layout(kind: Kind) -> Option<Kind> {
+    match kind {
+        Kind::State => Some(Kind::Partitioned),
+        Kind::Partitioned => Some(Kind::State),
+        Kind::Audit => None,
+    }
+}
+
+fn wrong_layout(found: Kind) -> Difference {
+    let (found, consequence) = match found {
+        Kind::Partitioned => (
+            "this is a partitioned table, a Teleport layout was expected",
+            "Teleport refuses to start on it (\"unsupported schema\"), and keys would be looked for where none are",
+        ),
+        Kind::State | Kind::Audit => (
+            "this is a table of Teleport's layout, a partitioned one was expected",
+            "it is another program's: keys would be looked for, and written, where none are",
+        ),
+    };
+    Difference::new(Severity::Broken, "layout", found)
+        .so(consequence)
+        .remedy("open it as the layout it has, or name another table; a dump and a load take keys from one to the other")
 }
 
 fn old_schema() -> Difference {
@@ -60,7 +91,7 @@ pub(super) fn wrong_type(live: &Live, key: &Attribute, code: &'static str) -> Op
         "delete this index and create it again, or take a new table: see `tidewatch table print`"
     };
     let difference = Difference::new(Severity::Broken, code, what)
-        .so("every item that Teleport writes is refused: type mismatch for a key")
+        .so("every item that has it is refused: type mismatch for a key")
         .remedy(remedy);
     Some(difference)
 }

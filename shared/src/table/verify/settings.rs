@@ -50,11 +50,16 @@ const NEW_STREAM: &str = "a stream's view cannot be edited: stop the readers whe
 
 fn stream(schema: &Schema, live: &Live) -> Option<Difference> {
     let Some(stream) = &live.stream else {
-        let state = schema.kind == Kind::State;
-        let consequence = if state {
-            "no watcher sees a change and nothing is forwarded; Teleport enables one (NEW_IMAGE) when it starts"
-        } else {
-            "no event is forwarded; Teleport never enables it. What is written before it is enabled is in no stream"
+        let consequence = match schema.kind {
+            Kind::State => {
+                "no watcher sees a change and nothing is forwarded; Teleport enables one (NEW_IMAGE) when it starts"
+            }
+            Kind::Partitioned => {
+                "no watcher sees a change. What is written before it is enabled is in no stream"
+            }
+            Kind::Audit => {
+                "no event is forwarded; Teleport never enables it. What is written before it is enabled is in no stream"
+            }
         };
         let difference = Difference::new(Severity::Broken, "stream", "no stream")
             .so(consequence)
@@ -103,8 +108,14 @@ fn ttl_attribute(schema: &Schema, attribute: &str) -> Difference {
             ))
             .remedy(remedy);
     }
+    let consequence = match schema.kind {
+        Kind::Partitioned => "expired items stay until a sweep deletes them",
+        Kind::Audit | Kind::State => {
+            "expired items stay; Teleport does not notice, it looks only at whether time to live is on"
+        }
+    };
     Difference::new(Severity::Degraded, "ttl-attribute", found)
-        .so("expired items stay; Teleport does not notice, it looks only at whether time to live is on")
+        .so(consequence)
         .remedy(remedy)
 }
 
