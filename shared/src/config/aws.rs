@@ -34,9 +34,8 @@ impl AwsConfig {
         let aws = Self {
             region: section.setting("region", text),
             profile: section.setting("profile", text),
-            endpoint_url: section.setting("endpoint_url", |text| match url::Url::parse(text) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
-                _ => Err("an http:// or https:// URL is due"),
+            endpoint_url: section.setting("endpoint_url", |text| {
+                Self::check_endpoint(text).map(|()| text.to_owned())
             }),
             access_key: section.setting("access_key", str::parse),
             secret_key: section.setting("secret_key", str::parse),
@@ -55,6 +54,13 @@ impl AwsConfig {
             );
         }
         aws
+    }
+
+    pub(crate) fn check_endpoint(text: &str) -> Result<(), &'static str> {
+        match url::Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+            _ => Err("an http:// or https:// URL is due"),
+        }
     }
 
     /// These settings over the default chain. Secrets are read now.

@@ -41,6 +41,16 @@ pub enum LayoutError {
     Partitions(u8),
 }
 
+/// The namespace `default` in one partition.
+impl Default for Partitioned {
+    fn default() -> Self {
+        Self {
+            namespace: "default".to_owned(),
+            partitions: 1,
+        }
+    }
+}
+
 impl Partitioned {
     /// The hash that spreads keys, as the layout record names it.
     pub const HASH: &'static str = "sha256-be64-mod";

@@ -1,5 +1,7 @@
 //! State: a key-value backend on DynamoDB, byte-compatible with Teleport's.
 
+mod config;
 mod layout;
 
+pub use config::{BACKEND_NAME, BillingMode, Config, ConfigError, ConfigFault, Scaling};
 pub use layout::{Layout, LayoutError, Partitioned};
