@@ -1,13 +1,15 @@
 //! Time, injected: the wall clock, the monotonic clock and waiting.
 //!
 //! Everything that reads the time or waits takes a [`Clock`]. [`Clock::system`] is the machine's;
-//! [`Clock::simulated`] derives the wall clock from tokio's, so a test under `tokio::time::pause` decides both.
+//! [`Clock::simulated`] derives the wall clock from tokio's, so a test under `tokio::time::pause` decides both;
+//! [`Clock::manual`] stands still until a test moves it, for tests with sockets, which a paused runtime cannot wait for.
 
 #![allow(clippy::disallowed_methods)] // The one place that may read the machine's clocks.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::watch;
 pub use tokio::time::Instant;
 
 /// A source of time. Cheap to clone; clones tell the same time.
@@ -17,7 +19,15 @@ pub struct Clock(Source);
 #[derive(Debug, Clone)]
 enum Source {
     System,
-    Simulated { start: SystemTime, since: Instant },
+    Simulated {
+        start: SystemTime,
+        since: Instant,
+    },
+    Manual {
+        start: SystemTime,
+        since: Instant,
+        passed: watch::Sender<Duration>,
+    },
 }
 
 /// What [`Clock::timeout`] answers when the time ran out; the future has been dropped.
@@ -40,17 +50,45 @@ impl Clock {
         })
     }
 
+    /// Clocks that stand still until [`advance`](Self::advance) moves them. A timeout runs on the machine's time all the
+    /// same, so that what hangs is found.
+    pub fn manual(start: SystemTime) -> Self {
+        Self(Source::Manual {
+            start,
+            since: Instant::now(),
+            passed: watch::Sender::new(Duration::ZERO),
+        })
+    }
+
+    /// Moves a [`manual`](Self::manual) clock and all its clones; nothing else is moved by it.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Manual { passed, .. } = &self.0 {
+            passed.send_modify(|passed| *passed += by);
+        }
+    }
+
+    /// Whether it is the machine's, and so can be compared with other machines'.
+    pub fn is_system(&self) -> bool {
+        matches!(self.0, Source::System)
+    }
+
     /// The wall clock.
     pub fn now(&self) -> SystemTime {
         match self.0 {
             Source::System => SystemTime::now(),
             Source::Simulated { start, since } => start + since.elapsed(),
+            Source::Manual {
+                start, ref passed, ..
+            } => start + *passed.borrow(),
         }
     }
 
     /// The monotonic clock, for measuring and for deadlines.
     pub fn instant(&self) -> Instant {
-        Instant::now()
+        match &self.0 {
+            Source::Manual { since, passed, .. } => *since + *passed.borrow(),
+            _ => Instant::now(),
+        }
     }
 
     /// The instant at which the wall clock will read `at`, or now if that is past.
@@ -60,7 +98,13 @@ impl Clock {
 
     /// Waits. Cancel-safe.
     pub async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        if let Source::Manual { passed, .. } = &self.0 {
+            let until = *passed.borrow() + duration;
+            // The sender is here, so it cannot be closed.
+            let _ = passed.subscribe().wait_for(|passed| *passed >= until).await;
+        } else {
+            tokio::time::sleep(duration).await;
+        }
     }
 
     /// Runs `future` for at most `limit`; after that it is dropped, so it must be safe to cancel.

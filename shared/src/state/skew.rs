@@ -1,0 +1,95 @@
+//! How far this machine's clock is from DynamoDB's, as the `Date` of its answers tells.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::config::interceptors::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+
+use crate::clock::Clock;
+
+/// The least skew that the last answer proves, in milliseconds; positive when this machine is ahead.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Skew(Arc<AtomicI64>);
+
+#[derive(Debug)]
+struct SentAt(SystemTime);
+
+impl aws_smithy_types::config_bag::Storable for SentAt {
+    type Storer = aws_smithy_types::config_bag::StoreReplace<Self>;
+}
+
+impl Skew {
+    /// The least skew that the last answer proves; zero if it proves none.
+    pub(super) fn proven(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed).unsigned_abs())
+    }
+
+    /// An answer dated `date` (a whole second, rounded down) to a request sent and answered at these times.
+    fn note(&self, sent: SystemTime, answered: SystemTime, date: SystemTime) {
+        let ahead = millis(sent) - (millis(date) + 1000);
+        let behind = millis(date) - millis(answered);
+        let proven = if ahead > 0 { ahead } else { -behind.max(0) };
+        self.0.store(proven, Ordering::Relaxed);
+    }
+}
+
+fn millis(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    i64::try_from(since).unwrap_or(i64::MAX / 4)
+}
+
+impl Intercept for Skew {
+    fn name(&self) -> &'static str {
+        "Skew"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        bag.interceptor_state().store_put(SentAt(Clock::system().now()));
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
+        let date = date.and_then(|date| SystemTime::try_from(date).ok());
+        if let (Some(date), Some(SentAt(sent))) = (date, bag.load::<SentAt>()) {
+            self.note(*sent, Clock::system().now(), date);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_proven_counts() {
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(1_000_000 + millis);
+        let proven = |sent, answered, date| {
+            let skew = Skew::default();
+            skew.note(at(sent), at(answered), at(date));
+            skew.0.load(Ordering::Relaxed)
+        };
+        assert_eq!(proven(0, 50, 0), 0);
+        assert_eq!(proven(999, 1_050, 0), 0, "the date is rounded down");
+        assert_eq!(proven(3_500, 3_600, 1_000), 1_500);
+        assert_eq!(proven(0, 400, 3_000), -2_600);
+    }
+}
