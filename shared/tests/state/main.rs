@@ -1,0 +1,4 @@
+//! The state backend on the embedded engine.
+
+mod engine;
+mod operations;
