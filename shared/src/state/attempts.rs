@@ -24,6 +24,8 @@ pub(super) struct Attempts<'b> {
     key: Option<&'b Key>,
     deadline: Instant,
     made: u32,
+    /// Pauses since the call last got further.
+    pauses: u32,
     credentials: u32,
     warned: bool,
 }
@@ -36,6 +38,7 @@ impl<'b> Attempts<'b> {
             key,
             deadline: backend.deadline(),
             made: 0,
+            pauses: 0,
             credentials: 0,
             warned: false,
         }
@@ -105,7 +108,8 @@ impl<'b> Attempts<'b> {
                 "throttled: {said}"
             );
         }
-        let doubled = base << self.made.saturating_sub(1).min(10);
+        let doubled = base << self.pauses.min(10);
+        self.pauses += 1;
         let pause = self
             .backend
             .random()
@@ -147,6 +151,11 @@ impl<'b> Attempts<'b> {
             Fault::Credentials(_) => "; nothing was applied: renew the credentials",
         };
         self.error(fault.kind(), format!("{}{advice}", fault.said()))
+    }
+
+    /// A call of many requests got further: the next pause is a short one again.
+    pub(super) fn progressed(&mut self) {
+        self.pauses = 0;
     }
 
     /// The operation, as metrics name it.

@@ -150,7 +150,10 @@ impl Backend {
                         Err(Fault::Unknown(said)) => Fault::NotSent(said),
                         Err(fault) => fault,
                     };
-                    deleted += u64::try_from(before - batch.len()).unwrap_or_default();
+                    if batch.len() < before {
+                        deleted += u64::try_from(before - batch.len()).unwrap_or_default();
+                        attempts.progressed();
+                    }
                     if !batch.is_empty() {
                         let again = attempts.again_known(&fault).await;
                         again.map_err(|error| unfinished(deleted, error))?;
@@ -175,6 +178,7 @@ impl Backend {
                             .collect();
                         for key in left.iter().filter(|key| !still.contains(key)) {
                             writes.done(key);
+                            attempts.progressed();
                         }
                         left = still;
                         unprocessed()
@@ -324,7 +328,7 @@ impl Writes {
     fn add(&mut self, key: &Key, write: Result<WriteRequest, Error>, revision: Option<Revision>) {
         let write = match write {
             Ok(request) => {
-                if !self.order.contains(key) {
+                if self.request(key).is_none() {
                     self.order.push(key.clone());
                 }
                 Write {
