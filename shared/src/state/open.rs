@@ -48,9 +48,34 @@ impl Backend {
     /// configuration says, or TTL on another attribute; and what any request may end with.
     pub async fn with_client(
         client: &Client,
+        config: Config,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, Error> {
+        Self::open(client, config, clock, random, Missing::Create).await
+    }
+
+    /// As [`with_client`](Self::with_client), for those who look into tables that others made: nothing is created, and a
+    /// partitioned namespace is opened with as many partitions as it was made with, whatever the configuration says.
+    ///
+    /// # Errors
+    /// As [`with_client`](Self::with_client); [`WrongTable`](ErrorKind::WrongTable) also if there is no such table or
+    /// namespace.
+    pub async fn existing(
+        client: &Client,
+        config: Config,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, Error> {
+        Self::open(client, config, clock, random, Missing::Refuse).await
+    }
+
+    async fn open(
+        client: &Client,
         mut config: Config,
         clock: Clock,
         random: Random,
+        missing: Missing,
     ) -> Result<Self, Error> {
         let name = config.table_name.clone();
         let wrong = |kind, what: String| Error::new(kind, "new", &name, None, what);
@@ -60,8 +85,13 @@ impl Backend {
         let tables = Tables::new(client.clone(), clock.clone(), Tables::WAIT);
         let failed = |error: table::Error| wrong(kind_of(&error), error.to_string());
         let spec = config.spec().map_err(failed)?;
-        let ensured = tables.ensure(&spec, &|_| {}).await.map_err(failed)?;
-        let live = ensured.live;
+        let (live, created) = match missing {
+            Missing::Create => {
+                let ensured = tables.ensure(&spec, &|_| {}).await.map_err(failed)?;
+                (ensured.live, ensured.created)
+            }
+            Missing::Refuse => (tables.read(&name).await.map_err(failed)?, false),
+        };
         let mut fatal = Vec::new();
         for difference in verify(config.kind(), &live) {
             let text = format!(
@@ -80,7 +110,7 @@ impl Backend {
         if let Some(text) = other_kms_key(&config, &live) {
             tracing::warn!(table = name, "{text}");
         }
-        if config.continuous_backups && !ensured.created {
+        if config.continuous_backups && !created && missing == Missing::Create {
             let plan = plan(config.kind(), &live, &[ChangeKind::Recovery]);
             if !plan.changes.is_empty() {
                 tables.apply(&plan, &|_| {}).await.map_err(failed)?;
@@ -92,15 +122,22 @@ impl Backend {
             Regions::Eventual => Replication::Eventual,
             Regions::Strong => Replication::Strong,
         };
-        let backend = Self::build(client, config, clock, random, replication);
-        if let Layout::Partitioned(spread) = backend.layout() {
-            backend.agree_on(spread).await?;
+        let build = |config| Self::build(client, config, clock.clone(), random.clone(), replication);
+        let backend = build(config.clone());
+        let Layout::Partitioned(spread) = backend.layout() else {
+            return Ok(backend);
+        };
+        let made = backend.agree_on(spread, missing).await?;
+        if made == *spread {
+            return Ok(backend);
         }
-        Ok(backend)
+        config.layout = Layout::Partitioned(made);
+        Ok(build(config))
     }
 
-    /// Writes the layout record of the namespace if there is none, and compares it with what was asked for.
-    async fn agree_on(&self, spread: &Partitioned) -> Result<(), Error> {
+    /// The namespace as its layout record says. One that is to be created gets a record if there is none, and must be
+    /// as it was asked for.
+    async fn agree_on(&self, spread: &Partitioned, missing: Missing) -> Result<Partitioned, Error> {
         let key = Key::from("layout");
         let mut attempts = Attempts::new(self, "new", Some(&key));
         let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -108,15 +145,12 @@ impl Backend {
             ("Part".to_owned(), text(spread.namespace())),
             ("Key".to_owned(), text("layout")),
         ]);
-        let wanted = [
-            ("Version", VERSION.to_owned()),
-            ("Partitions", spread.partitions().to_string()),
-            ("Hash", Partitioned::HASH.to_owned()),
-        ];
         let mut record = primary.clone();
-        for (name, value) in &wanted {
-            record.insert((*name).to_owned(), text(value));
-        }
+        record.extend([
+            ("Version".to_owned(), text(VERSION)),
+            ("Partitions".to_owned(), text(&spread.partitions().to_string())),
+            ("Hash".to_owned(), text(Partitioned::HASH)),
+        ]);
         loop {
             let read = self
                 .client()
@@ -134,6 +168,10 @@ impl Backend {
                 let found = read.send().await.map_err(Fault::of)?.item;
                 match found {
                     Some(found) => Ok(found),
+                    None if missing == Missing::Refuse => Err(Fault::Final(
+                        ErrorKind::WrongTable,
+                        format!("there is no namespace \"{}\" in this table", spread.namespace()),
+                    )),
                     // Lost or refused, the next look tells: nobody ever changes it.
                     None => match write.send().await.map_err(Fault::of) {
                         Ok(_) => Err(Fault::Contended("the layout record was just written".to_owned())),
@@ -146,22 +184,24 @@ impl Backend {
             };
             match attempts.send(request).await {
                 Ok(found) => {
-                    let differs = wanted.iter().find_map(|(name, wanted)| {
-                        let found = found.get(*name).and_then(|found| found.as_s().ok());
-                        let shown = found.map_or("nothing", String::as_str);
-                        (found != Some(wanted)).then(|| format!("{name} is {shown}, {wanted} was asked for"))
-                    });
-                    return match differs {
-                        None => Ok(()),
-                        Some(what) => Err(attempts.error(
-                            ErrorKind::WrongTable,
-                            format!(
-                                "the namespace \"{}\" was made differently: {what}; open it as it was made, or dump \
-                                 and load it",
-                                spread.namespace()
-                            ),
+                    let made = made(&found, spread);
+                    return match made {
+                        Ok(made) if missing == Missing::Refuse || made == *spread => Ok(made),
+                        Ok(made) => Err(format!(
+                            "it has {} partitions, {} were asked for",
+                            made.partitions(),
+                            spread.partitions()
                         )),
-                    };
+                        Err(what) => Err(what),
+                    }
+                    .map_err(|what| {
+                        let what = format!(
+                            "the namespace \"{}\" was made differently: {what}; open it as it was made, or dump and \
+                             load it",
+                            spread.namespace()
+                        );
+                        attempts.error(ErrorKind::WrongTable, what)
+                    });
                 }
                 Err(fault) => attempts.again_read(&fault).await?,
             }
@@ -190,6 +230,36 @@ impl Backend {
             Replication::Alone | Replication::Eventual => Ok(()),
         }
     }
+}
+
+/// What to do where there is no table or namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Create,
+    Refuse,
+}
+
+/// The namespace that a layout record describes.
+fn made(record: &Attributes, spread: &Partitioned) -> Result<Partitioned, String> {
+    let of = |name: &str| {
+        record
+            .get(name)
+            .and_then(|value| value.as_s().ok())
+            .map_or("", String::as_str)
+    };
+    let (version, hash) = (of("Version"), of("Hash"));
+    if version != VERSION || hash != Partitioned::HASH {
+        return Err(format!(
+            "version \"{version}\" and hash \"{hash}\" are not known to this program"
+        ));
+    }
+    let partitions = of("Partitions")
+        .parse()
+        .map_err(|_| "its number of partitions is no number".to_owned())?;
+    spread
+        .clone()
+        .with_partitions(partitions)
+        .map_err(|error| error.to_string())
 }
 
 /// What to say of a table that is encrypted with another key than asked for.
