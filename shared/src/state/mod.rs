@@ -31,6 +31,7 @@ mod backend;
 mod batch;
 mod config;
 mod delete;
+pub mod dump;
 mod error;
 mod expression;
 mod fault;

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn only_what_is_proven_counts() {
-        let at = |millis| UNIX_EPOCH + Duration::from_millis(1_000_000 + millis);
+        let at = |millis: u64| UNIX_EPOCH + Duration::from_millis(1_000_000 + millis);
         let proven = |sent, answered, date| {
             let skew = Skew::default();
             skew.note(at(sent), at(answered), at(date));
