@@ -2,6 +2,7 @@
 
 mod config;
 mod layout;
+mod teleport;
 
 pub use config::{BACKEND_NAME, BillingMode, Config, ConfigError, ConfigFault, Scaling};
 pub use layout::{Layout, LayoutError, Partitioned};
