@@ -19,6 +19,7 @@ use crate::cli::{Failure, Global};
   tidewatch table create --kind audit --table teleport.audit --dry-run
   tidewatch table verify --table teleport.audit
   tidewatch config check --config tidewatch.yaml
+  tidewatch iam policy --for state --table teleport --layout teleport
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a check found a \
     difference or a loss; 4 declined at the prompt.")]
@@ -49,6 +50,8 @@ pub enum Command {
     Table(crate::table::TableArgs),
     /// Check a configuration document, print its schema
     Config(crate::config::ConfigArgs),
+    /// Print the least IAM policy for a table
+    Iam(crate::iam::IamArgs),
     /// Run the whole system on this machine
     Up(crate::up::UpArgs),
     /// Print a shell completion script
