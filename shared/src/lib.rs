@@ -7,6 +7,7 @@
 //! | [`config`] | the one configuration document |
 //! | [`forward`] | stream records to dispositions to sinks |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
+//! | `iam` (feature `dynamodb`) | the least policy for working on a table |
 //! | `state` (feature `dynamodb`) | keys, items, conditional and atomic writes, leases and locks |
 //! | `table` (feature `dynamodb`) | what each table is; create, verify, plan and apply changes |
 
@@ -16,6 +17,8 @@ pub mod aws;
 pub mod clock;
 pub mod config;
 pub mod forward;
+#[cfg(feature = "dynamodb")]
+pub mod iam;
 pub mod random;
 #[cfg(feature = "dynamodb")]
 pub mod state;

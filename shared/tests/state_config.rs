@@ -4,3 +4,5 @@
 
 #[path = "state_config/settings.rs"]
 mod settings;
+#[path = "state_config/teleport.rs"]
+mod teleport;

@@ -3,17 +3,19 @@
 mod aws;
 mod confirm;
 mod output;
+mod state;
 
 use clap::Args;
 
-pub use aws::{aws_config, document};
+pub use aws::{Document, aws_config, document};
 pub use confirm::Consent;
 pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint};
+pub use state::{LayoutOption, StateOptions, state_config};
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Configuration document: a path, file://, s3:// or ssm: URI
+    /// Configuration document or Teleport's own file: a path, file://, s3:// or ssm: URI
     #[arg(
         long,
         global = true,

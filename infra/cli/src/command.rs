@@ -19,6 +19,7 @@ use crate::cli::{Failure, Global};
   tidewatch table create --kind audit --table teleport.audit --dry-run
   tidewatch table verify --table teleport.audit
   tidewatch config check --config tidewatch.yaml
+  tidewatch iam policy --for state --table teleport --layout teleport
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a check found a \
     difference or a loss; 4 declined at the prompt.")]
@@ -47,8 +48,12 @@ impl Cli {
 pub enum Command {
     /// Create, verify, plan, apply or print the tables
     Table(crate::table::TableArgs),
+    /// Look into a state table, and change it with care
+    State(crate::state::StateArgs),
     /// Check a configuration document, print its schema
     Config(crate::config::ConfigArgs),
+    /// Print the least IAM policy for a table
+    Iam(crate::iam::IamArgs),
     /// Run the whole system on this machine
     Up(crate::up::UpArgs),
     /// Print a shell completion script

@@ -3,8 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tidewatch::config::{Config, LoadError};
+use tidewatch::state;
 
-use crate::cli::{Exit, Failure, GOOD, Global, Output, document, paint};
+use crate::cli::{Document, Exit, Failure, GOOD, Global, Output, document, paint};
 
 /// Arguments of `tidewatch config`.
 #[derive(Debug, Args)]
@@ -18,14 +19,15 @@ pub struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read a document as `forward` would and tell every fault with its place
+    /// Read a document as `forward` would, or Teleport's own file, and tell every fault with its place
     #[command(after_help = "Examples:
   tidewatch config check --config tidewatch.yaml
   TIDEWATCH_SINKS__ARCHIVE__URI=s3://bucket/events tidewatch config check --config s3://bucket/tidewatch.yaml
   tidewatch config check --config ssm:/tidewatch/config --region eu-west-1 --profile audit
+  tidewatch config check --config /etc/teleport.yaml
 
-Environment variables override single settings, as they do for the function. Secrets are not read. A document in S3 or
-SSM is read with --region, --profile and --endpoint-url over the AWS default chain.
+Environment variables override single settings, as they do for the function; not those of Teleport's own file, which
+is known by its top-level `teleport:`. Secrets are not read. A document in S3 or SSM is read with --region, --profile and --endpoint-url over the AWS default chain.
 Exit status: 0 in order; 1 the document cannot be read; 2 it has faults.")]
     Check,
     /// Print the document's JSON schema
@@ -51,10 +53,28 @@ pub async fn run(global: &Global, args: ConfigArgs) -> Result<Exit, Failure> {
                 LoadError::Faults(faults) => Failure::usage(faults.to_string()),
                 LoadError::Read { .. } => Failure::from(error.to_string()),
             })?;
-            let sinks: Vec<&str> = config.sinks.keys().map(String::as_str).collect();
-            let text = format!("{}: sinks {}\n", paint(GOOD, "in order"), sinks.join(", "));
-            output.result(&json!({"valid": true, "sinks": sinks}), &text)?;
+            match config {
+                Document::Tidewatch(config) => forward_in_order(output, &config)?,
+                Document::Teleport(config) => state_in_order(output, &config)?,
+            }
         }
     }
     Ok(Exit::Done)
+}
+
+fn forward_in_order(output: Output, config: &Config) -> Result<(), Failure> {
+    let sinks: Vec<&str> = config.sinks.keys().map(String::as_str).collect();
+    let text = format!("{}: sinks {}\n", paint(GOOD, "in order"), sinks.join(", "));
+    output.result(&json!({"valid": true, "sinks": sinks}), &text)
+}
+
+fn state_in_order(output: Output, config: &state::Config) -> Result<(), Failure> {
+    let text = format!(
+        "{}: state table {}, layout {}\n",
+        paint(GOOD, "in order"),
+        config.table_name,
+        config.layout.name()
+    );
+    let report = json!({"valid": true, "table": config.table_name, "layout": config.layout.name()});
+    output.result(&report, &text)
 }

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`table`] | `tidewatch table …` | create, verify, plan, apply and print the tables |
 //! | [`config`] | `tidewatch config …` | check a configuration document, print its schema |
+//! | [`iam`] | `tidewatch iam …` | print the least policy for a table |
+//! | [`state`] | `tidewatch state …` | look into a state table, and change it with care |
 //! | [`up`] | `tidewatch up` | everything on one machine |
 //! | [`esm`] | – | Lambda's event source mapping, simulated |
 //! | [`command`] | – | the command line |
@@ -13,5 +15,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod esm;
+pub mod iam;
+pub mod state;
 pub mod table;
 pub mod up;

@@ -35,7 +35,9 @@ async fn main() -> ExitCode {
 async fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
     match command {
         Command::Table(args) => tidewatch_cli::table::run(global, args).await,
+        Command::State(args) => tidewatch_cli::state::run(global, args).await,
         Command::Config(args) => tidewatch_cli::config::run(global, args).await,
+        Command::Iam(args) => tidewatch_cli::iam::run(global, &args),
         Command::Up(args) => Ok(tidewatch_cli::up::run(global, args).await?),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tidewatch", &mut std::io::stdout());

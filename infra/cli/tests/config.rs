@@ -270,3 +270,70 @@ fn an_option_that_a_command_would_ignore_is_refused() {
     let told = ended(run("up --config /nonexistent", &home, &environment), 2);
     assert!(told.contains("takes no --config:"), "{told}");
 }
+
+fn teleport_home(storage: &str) -> tempfile::TempDir {
+    let home = home("{}");
+    let text = format!("version: v3\nteleport:\n  storage: {storage}\nauth_service: {{ enabled: yes }}\n");
+    std::fs::write(home.path().join("teleport.yaml"), text).unwrap();
+    home
+}
+
+#[test]
+fn teleports_own_file_is_checked_too() {
+    let check = "config check --config teleport.yaml";
+    let home = teleport_home("{ type: dynamodb, table_name: teleport, retry_period: 10000000000 }");
+    // What overrides a document of ours does not override Teleport's.
+    let good = run(check, &home, &[("TIDEWATCH_QUARANTINE", "nowhere")]);
+    assert_eq!(good.status.code(), Some(0), "{good:?}");
+    assert_eq!(
+        String::from_utf8(good.stdout).unwrap(),
+        "in order: state table teleport, layout teleport\n"
+    );
+    let report = run(&format!("{check} --json"), &home, &[]).stdout;
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(
+        report,
+        serde_json::json!({"valid": true, "table": "teleport", "layout": "teleport"})
+    );
+
+    let home = teleport_home("{ type: dynamodb, billing_mode: free, buffer_size: lots }");
+    let told = ended(run(check, &home, &[]), 2);
+    for text in [
+        "3 fault(s)",
+        "teleport.yaml:3:44: teleport.storage.billing_mode: ",
+        "teleport.yaml:3:63: teleport.storage.buffer_size: ",
+        "teleport.storage.table_name: is not specified",
+    ] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+}
+
+#[test]
+fn teleports_own_file_says_how_aws_is_reached() {
+    let stub = Stub::start();
+    let home = teleport_home(&format!(
+        "{{ type: dynamodb, table_name: teleport, region: eu-west-3, endpoint: '{}', access_key: AKIATELEPORT, \
+         secret_key: hush-hush }}",
+        stub.url
+    ));
+    let verify = "table verify --table teleport --config teleport.yaml";
+    for (options, signed) in [
+        ("", "AKIATELEPORT eu-west-3"),
+        ("--region eu-north-1", "AKIATELEPORT eu-north-1"),
+        ("--profile named", "AKIAPROFILE eu-west-3"),
+    ] {
+        let told = ended(run(&format!("{verify} {options}"), &home, &[]), 1);
+        assert!(told.contains("table teleport does not exist"), "{told}");
+        assert!(
+            told.contains(
+                "teleport.storage.access_key or teleport.storage.secret_key stands in the configuration"
+            ),
+            "{told}"
+        );
+        assert!(
+            !told.contains("AKIATELEPORT") && !told.contains("hush-hush"),
+            "{told}"
+        );
+        assert_eq!(stub.last_signer(), signed, "{options}");
+    }
+}

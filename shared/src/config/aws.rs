@@ -1,7 +1,7 @@
 //! How AWS is reached. Nothing is loaded before the first client is asked for.
 
 use super::document::Section;
-use super::secret::Secret;
+use super::secret::{Secret, warn_of_literals};
 
 /// How AWS is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,18 +41,9 @@ impl AwsConfig {
             secret_key: section.setting("secret_key", str::parse),
         };
         if aws.access_key.is_some() != aws.secret_key.is_some() {
-            section.missing("", "access_key and secret_key go together");
+            section.fault("", "access_key and secret_key go together");
         }
-        if aws
-            .access_key
-            .iter()
-            .chain(&aws.secret_key)
-            .any(Secret::is_literal)
-        {
-            tracing::warn!(
-                "aws.access_key or aws.secret_key stands in the configuration as text; name it by reference (env:, file:, ssm:) instead"
-            );
-        }
+        warn_of_literals("aws", [&aws.access_key, &aws.secret_key]);
         aws
     }
 

@@ -146,6 +146,12 @@ impl Node {
         }
     }
 
+    /// Whether it is a map with this key.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn has(&self, key: &str) -> bool {
+        matches!(&self.value, Value::Map(members) if members.contains_key(key))
+    }
+
     /// Sets the value at `path`, as the environment variable `name` says.
     pub(crate) fn set(&mut self, path: &[String], name: &str, text: &str) {
         let Some((first, rest)) = path.split_first() else {
@@ -180,6 +186,8 @@ pub(crate) struct Section<'f> {
     path: String,
     place: String,
     members: BTreeMap<String, Node>,
+    /// Of the settings that were read.
+    places: BTreeMap<String, String>,
     faults: &'f mut Vec<Fault>,
 }
 
@@ -202,6 +210,7 @@ impl<'f> Section<'f> {
             path: path.to_owned(),
             place: node.place,
             members,
+            places: BTreeMap::new(),
             faults,
         }
     }
@@ -214,15 +223,15 @@ impl<'f> Section<'f> {
         }
     }
 
-    /// Notes a fault of a setting that is not there, or of the section for an empty key.
-    pub(crate) fn missing(&mut self, key: &str, message: impl Into<String>) {
+    /// Notes a fault of a setting, at the section's place if it is not there, or of the section for an empty key.
+    pub(crate) fn fault(&mut self, key: &str, message: impl Into<String>) {
         let path = if key.is_empty() {
             self.path.clone()
         } else {
             self.path_of(key)
         };
         self.faults.push(Fault {
-            place: self.place.clone(),
+            place: self.places.get(key).unwrap_or(&self.place).clone(),
             path,
             message: message.into(),
         });
@@ -241,6 +250,7 @@ impl<'f> Section<'f> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let node = self.members.remove(key)?;
+        self.places.insert(key.to_owned(), node.place.clone());
         let parsed = match &node.value {
             Value::Absent => return None,
             Value::Text(text) => parse(text).map_err(|error| error.to_string()),
@@ -284,6 +294,16 @@ impl<'f> Section<'f> {
         let value = read(&mut section);
         section.end();
         value
+    }
+
+    /// Settings that nobody asked for are another's; but what is merged in might have been asked for.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn pass_over_rest(&mut self) {
+        const MERGE: &str = "<<";
+        if let Some(node) = std::mem::take(&mut self.members).remove(MERGE) {
+            self.places.insert(MERGE.to_owned(), node.place);
+            self.fault(MERGE, "merged settings are not read: write them out");
+        }
     }
 
     /// Every setting that nobody asked for is a fault.

@@ -20,10 +20,12 @@ use std::time::Duration;
 
 pub use aws::AwsConfig;
 pub use document::{Fault, Faults};
-use document::{Node, Section};
+pub(crate) use document::{Node, Section};
 #[cfg(any(feature = "s3", feature = "ssm"))]
 pub use load::read_text_with;
 pub use load::{LoadError, read_text};
+#[cfg(feature = "dynamodb")]
+pub(crate) use secret::warn_of_literals;
 pub use secret::{Secret, SecretError};
 pub use uri::{Compression, ObjectsUri, S3Location, SinkUri};
 
@@ -152,10 +154,10 @@ impl Config {
         });
         let aws = section.section("aws", AwsConfig::read);
         if quarantine.is_none() && section.is_clean("quarantine") {
-            section.missing("quarantine", "is required: file:///dir or s3://bucket/prefix");
+            section.fault("quarantine", "is required: file:///dir or s3://bucket/prefix");
         }
         if sinks.is_empty() && section.is_clean("sinks") {
-            section.missing("sinks", "at least one is required");
+            section.fault("sinks", "at least one is required");
         }
         section.end();
         match quarantine {
@@ -182,11 +184,11 @@ impl SinkConfig {
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
         if !named || !(1..=64).contains(&name.len()) {
-            section.missing("", "a sink's name is 1 to 64 of a-z, 0-9, - and _");
+            section.fault("", "a sink's name is 1 to 64 of a-z, 0-9, - and _");
         }
         let uri: Option<SinkUri> = section.setting("uri", str::parse);
         if uri.is_none() && section.is_clean("uri") {
-            section.missing("uri", "is required: stdout://, file:///dir or s3://bucket/prefix");
+            section.fault("uri", "is required: stdout://, file:///dir or s3://bucket/prefix");
         }
         let format = section.setting("format", |text| match text {
             "event" => Ok(Format::Event),

@@ -94,3 +94,13 @@ impl Secret {
         }
     }
 }
+
+/// Warns once if one of a section's two keys stands in the configuration itself.
+pub(crate) fn warn_of_literals(section: &str, keys: [&Option<Secret>; 2]) {
+    if keys.into_iter().flatten().any(Secret::is_literal) {
+        tracing::warn!(
+            "{section}.access_key or {section}.secret_key stands in the configuration as text; name it by reference \
+             (env:, file:, ssm:) instead"
+        );
+    }
+}

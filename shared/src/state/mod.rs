@@ -27,6 +27,8 @@
 
 mod atomic;
 mod attempts;
+#[cfg(feature = "autoscaling")]
+mod autoscaling;
 mod backend;
 mod batch;
 mod config;
@@ -50,6 +52,10 @@ mod write;
 pub use atomic::{Action, Condition, ConditionalAction, MAX_ATOMIC_WRITE_SIZE};
 pub use backend::Backend;
 pub use batch::BatchOutcome;
+mod teleport;
+
+#[cfg(feature = "autoscaling")]
+pub use autoscaling::{AutoScaling, AutoScalingError};
 pub use config::{BACKEND_NAME, BillingMode, Config, ConfigError, ConfigFault, Scaling};
 pub use error::{Error, ErrorKind};
 pub use item::{Entry, Item, Lease, Revision};

@@ -18,6 +18,7 @@ const VERSION: &str = "1";
 
 impl Backend {
     /// Opens the backend that `config` describes, over the AWS default chain. See [`with_client`](Self::with_client).
+    /// Registers the capacity of a provisioned table if the configuration asks for it (feature `autoscaling`).
     ///
     /// # Errors
     /// [`BadParameter`](ErrorKind::BadParameter) with every fault of the configuration, and as
@@ -33,7 +34,43 @@ impl Backend {
             .sdk_config()
             .await
             .map_err(|error| wrong(ErrorKind::AccessDenied, &config.table_name, &error))?;
-        Self::with_client(&Client::new(&sdk), config, Clock::system(), Random::system()).await
+        let (client, auto_scaling) = (Client::new(&sdk), config.auto_scaling);
+        let opened = Self::open(
+            &client,
+            config,
+            Clock::system(),
+            Random::system(),
+            Missing::Create,
+        )
+        .await;
+        let (backend, live) = opened?;
+        if auto_scaling {
+            backend.scale(&sdk, &live).await?;
+        }
+        Ok(backend)
+    }
+
+    #[cfg(feature = "autoscaling")]
+    async fn scale(&self, sdk: &aws_config::SdkConfig, live: &Live) -> Result<(), Error> {
+        let registered = super::AutoScaling::new(sdk).register(self.config(), live).await;
+        registered.map(drop).map_err(|error| {
+            Error::new(
+                ErrorKind::BadParameter,
+                "new",
+                self.table(),
+                None,
+                error.to_string(),
+            )
+        })
+    }
+
+    #[cfg(not(feature = "autoscaling"))]
+    async fn scale(&self, _: &aws_config::SdkConfig, _: &Live) -> Result<(), Error> {
+        tracing::warn!(
+            table = self.table(),
+            "auto_scaling was asked for, but this program was built without the feature `autoscaling`"
+        );
+        Ok(())
     }
 
     /// Opens the backend that `config` describes with this client (its endpoint, region and credentials; the SDK's
@@ -52,7 +89,8 @@ impl Backend {
         clock: Clock,
         random: Random,
     ) -> Result<Self, Error> {
-        Self::open(client, config, clock, random, Missing::Create).await
+        let opened = Self::open(client, config, clock, random, Missing::Create).await;
+        Ok(opened?.0)
     }
 
     /// As [`with_client`](Self::with_client), for those who look into tables that others made: nothing is created, and a
@@ -67,7 +105,8 @@ impl Backend {
         clock: Clock,
         random: Random,
     ) -> Result<Self, Error> {
-        Self::open(client, config, clock, random, Missing::Refuse).await
+        let opened = Self::open(client, config, clock, random, Missing::Refuse).await;
+        Ok(opened?.0)
     }
 
     async fn open(
@@ -76,7 +115,7 @@ impl Backend {
         clock: Clock,
         random: Random,
         missing: Missing,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Live), Error> {
         let name = config.table_name.clone();
         let wrong = |kind, what: String| Error::new(kind, "new", &name, None, what);
         config
@@ -125,14 +164,14 @@ impl Backend {
         let build = |config| Self::build(client, config, clock.clone(), random.clone(), replication);
         let backend = build(config.clone());
         let Layout::Partitioned(spread) = backend.layout() else {
-            return Ok(backend);
+            return Ok((backend, live));
         };
         let made = backend.agree_on(spread, missing).await?;
         if made == *spread {
-            return Ok(backend);
+            return Ok((backend, live));
         }
         config.layout = Layout::Partitioned(made);
-        Ok(build(config))
+        Ok((build(config), live))
     }
 
     /// The namespace as its layout record says. One that is to be created gets a record if there is none, and must be

@@ -113,7 +113,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn invalid(what: &'static str, value: &str, hint: &'static str) -> Self {
+    pub(crate) fn invalid(what: &'static str, value: &str, hint: &'static str) -> Self {
         Self::Invalid {
             what,
             value: value.to_owned(),

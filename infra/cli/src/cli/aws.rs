@@ -7,12 +7,23 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{ConfigLoader, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use tidewatch::config::{AwsConfig, Config, LoadError, SecretError, overrides, read_text_with};
+use tidewatch::config::{AwsConfig, Config, LoadError, SecretError, overrides, read_text, read_text_with};
+use tidewatch::state;
 
 use super::{Failure, Global};
 
+/// What `--config` may name.
+#[derive(Debug)]
+pub enum Document {
+    /// Tidewatch's own.
+    Tidewatch(Config),
+    /// Teleport's own file, known by its top-level `teleport:`.
+    Teleport(state::Config),
+}
+
 /// Configuration for every AWS client of a command: `--region`, `--profile` and `--endpoint-url` over the section
-/// `aws` of the document that `--config` names, over the usual environment variables and files.
+/// `aws` of the document that `--config` names (the storage section of Teleport's own file), over the usual environment
+/// variables and files.
 ///
 /// An endpoint on this machine over plain HTTP (a local engine) needs nothing else: without credentials it gets
 /// placeholders, without a region us-east-1, and no proxy is used.
@@ -20,48 +31,74 @@ use super::{Failure, Global};
 /// # Errors
 /// [`Failure`] if the document or a key that it refers to cannot be read, or with every fault of the document.
 pub async fn aws_config(global: &Global) -> Result<SdkConfig, Failure> {
-    let mut settings = options(global);
+    let (mut settings, mut fips) = (options(global), false);
     if named(global).is_some() {
         let read = document(global).await;
-        let document = read.map_err(|error| Failure::usage(error.to_string()))?.aws;
-        // Keys are the document's way to say who acts, as a profile is: an option overrides all of it.
-        if settings.profile.is_none() {
-            settings.profile = document.profile;
-            settings.access_key = document.access_key;
-            settings.secret_key = document.secret_key;
-        }
-        settings.region = settings.region.or(document.region);
-        settings.endpoint_url = settings.endpoint_url.or(document.endpoint_url);
+        let document = match read.map_err(|error| Failure::usage(error.to_string()))? {
+            Document::Tidewatch(config) => config.aws,
+            Document::Teleport(config) => {
+                // A FIPS endpoint is AWS's: one that is named goes before it.
+                fips = config.fips && settings.endpoint_url.is_none();
+                config.aws()
+            }
+        };
+        settings = over(settings, document);
     }
     let loaded = load(&settings).await;
-    loaded.map_err(|error| Failure::usage(error.to_string()))
+    let sdk = loaded.map_err(|error| Failure::usage(error.to_string()))?;
+    // Saying no would override the environment's yes.
+    Ok(if fips {
+        sdk.into_builder().use_fips(true).build()
+    } else {
+        sdk
+    })
 }
 
-/// The document that `--config` names, with the overrides of the environment; without one, these alone. A document in
-/// S3 or SSM is read by the global options.
+/// The options over the document.
+pub(super) fn over(options: AwsConfig, document: AwsConfig) -> AwsConfig {
+    let mut settings = options;
+    // Keys are the document's way to say who acts, as a profile is: an option overrides all of it.
+    if settings.profile.is_none() {
+        settings.profile = document.profile;
+        settings.access_key = document.access_key;
+        settings.secret_key = document.secret_key;
+    }
+    settings.region = settings.region.or(document.region);
+    settings.endpoint_url = settings.endpoint_url.or(document.endpoint_url);
+    settings
+}
+
+/// The document that `--config` names, with the overrides of the environment unless it is Teleport's; without one,
+/// these alone. A document in S3 or SSM is read by the global options.
 ///
 /// # Errors
 /// [`LoadError`].
-pub async fn document(global: &Global) -> Result<Config, LoadError> {
-    match named(global) {
-        Some(uri) if uri.starts_with("s3:") || uri.starts_with("ssm:") => {
-            let sdk = load(&options(global)).await.map_err(|error| LoadError::Read {
-                uri: uri.to_owned(),
-                reason: error.to_string(),
-            })?;
-            let text = read_text_with(uri, &sdk).await?;
-            Ok(Config::parse(&text, uri, overrides())?)
-        }
-        uri => Config::load(uri).await,
-    }
+pub async fn document(global: &Global) -> Result<Document, LoadError> {
+    let Some(uri) = named(global) else {
+        return Ok(Document::Tidewatch(Config::load(None).await?));
+    };
+    let text = if uri.starts_with("s3:") || uri.starts_with("ssm:") {
+        let sdk = load(&options(global)).await.map_err(|error| LoadError::Read {
+            uri: uri.to_owned(),
+            reason: error.to_string(),
+        })?;
+        read_text_with(uri, &sdk).await?
+    } else {
+        read_text(uri).await?
+    };
+    Ok(if state::Config::is_teleport(&text) {
+        Document::Teleport(state::Config::parse_teleport(&text, uri)?)
+    } else {
+        Document::Tidewatch(Config::parse(&text, uri, overrides())?)
+    })
 }
 
 /// A variable that is set to nothing names no document.
-fn named(global: &Global) -> Option<&str> {
+pub(super) fn named(global: &Global) -> Option<&str> {
     global.config.as_deref().filter(|uri| !uri.is_empty())
 }
 
-fn options(global: &Global) -> AwsConfig {
+pub(super) fn options(global: &Global) -> AwsConfig {
     AwsConfig {
         region: global.region.clone(),
         profile: global.profile.clone(),

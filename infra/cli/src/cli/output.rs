@@ -68,6 +68,14 @@ impl Output {
         spinner.enable_steady_tick(std::time::Duration::from_millis(100));
         spinner
     }
+
+    /// A progress bar on standard error, if that is a terminal and the output is for people.
+    pub fn bar(self, total: usize) -> indicatif::ProgressBar {
+        if self.json || !std::io::stderr().is_terminal() {
+            return indicatif::ProgressBar::hidden();
+        }
+        indicatif::ProgressBar::new(u64::try_from(total).unwrap_or_default())
+    }
 }
 
 /// Writes to standard error. That nobody reads it is no reason to stop half-way through a change.

@@ -31,6 +31,7 @@ pub(super) fn check(matches: &ArgMatches) -> Result<(), Failure> {
             "it only prints the schema",
         ),
         ["config", "check"] => (&["table"], "it works on no table"),
+        ["iam", "policy"] => (&["config", "profile", "endpoint_url"], "it sends nothing"),
         ["table", "print"] => (
             &["config", "region", "profile", "endpoint_url"],
             "it sends nothing",
