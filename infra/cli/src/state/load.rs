@@ -10,7 +10,7 @@ use tidewatch::state::{Backend, Item, Revision};
 
 use super::file::{first_line, lines};
 use super::seal::Unseal;
-use super::{ChangeOptions, backend};
+use super::{ChangeOptions, backend, backend_with_namespace};
 use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, aws_config, paint};
 
 /// Arguments of `tidewatch state load`.
@@ -18,16 +18,20 @@ use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, aws_config, 
 #[command(after_help = "Examples:
   tidewatch state load backup.ndjson --table state --write
   tidewatch state load backup.sealed --table state --overwrite --dry-run
+  tidewatch state load backup.ndjson --table state --namespace cluster --partitions 8 --init --write
 
 Items are created; those that are there stay, unless --overwrite replaces them, in the revision that was shown. Locks and
-what has expired are left out; a fencing number never goes down. Items get new revisions. The table and, in a
-partitioned one, the namespace must exist.")]
+what has expired are left out; a fencing number never goes down. Items get new revisions. The table must
+exist, and so must the namespace of a partitioned one, unless --init makes it.")]
 pub(super) struct LoadArgs {
     /// File that `tidewatch state dump` wrote
     file: PathBuf,
     /// Replace items that are there with another value or expiry
     #[arg(long)]
     overwrite: bool,
+    /// Make the namespace if there is none, with as many partitions as --partitions says
+    #[arg(long)]
+    init: bool,
     #[command(flatten)]
     change: ChangeOptions,
     #[command(flatten)]
@@ -42,7 +46,11 @@ const SHOWN: usize = 20;
 pub(super) async fn run(global: &Global, args: LoadArgs) -> Result<Exit, Failure> {
     let dry_run = args.change.dry_run()?;
     let output = Output::new(global);
-    let backend = backend(global, &args.state).await?;
+    let backend = if args.init && !dry_run {
+        backend_with_namespace(global, &args.state).await?
+    } else {
+        backend(global, &args.state).await?
+    };
     let (header, total) = args.check(global).await?;
     let bar = output.bar(total);
     let mut plans = Vec::with_capacity(total);

@@ -10,10 +10,12 @@ mod rm;
 mod seal;
 mod show;
 
+use aws_sdk_dynamodb::Client;
 use clap::{Args, Subcommand};
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
-use tidewatch::state::{Backend, Error, ErrorKind};
+use tidewatch::state::{Backend, Config, Error, ErrorKind};
+use tidewatch::table::Tables;
 
 use crate::cli::{Consent, Exit, Failure, Global, StateOptions, aws_config, state_config};
 
@@ -91,8 +93,26 @@ pub async fn run(global: &Global, args: StateArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// The backend that the options name; its table must exist.
+/// The backend that the options name; its table and namespace must exist.
 async fn backend(global: &Global, options: &StateOptions) -> Result<Backend, Failure> {
+    let (client, config) = client(global, options).await?;
+    Ok(Backend::existing(&client, config, Clock::system(), Random::system()).await?)
+}
+
+/// The backend that the options name; its table must exist, its namespace is made if there is none.
+async fn backend_with_namespace(global: &Global, options: &StateOptions) -> Result<Backend, Failure> {
+    let (client, config) = client(global, options).await?;
+    let tables = Tables::new(client.clone(), Clock::system(), Tables::WAIT);
+    if !tables.exists(&config.table_name).await? {
+        return Err(tidewatch::table::Error::NotFound {
+            table: config.table_name,
+        }
+        .into());
+    }
+    Ok(Backend::with_client(&client, config, Clock::system(), Random::system()).await?)
+}
+
+async fn client(global: &Global, options: &StateOptions) -> Result<(Client, Config), Failure> {
     let config = state_config(global, options).await?;
     let sdk = aws_config(global).await?;
     if sdk.region().is_none() {
@@ -104,8 +124,7 @@ async fn backend(global: &Global, options: &StateOptions) -> Result<Backend, Fai
     if config.fips {
         settings = settings.use_fips(true);
     }
-    let client = aws_sdk_dynamodb::Client::from_conf(settings.build());
-    Ok(Backend::existing(&client, config, Clock::system(), Random::system()).await?)
+    Ok((Client::from_conf(settings.build()), config))
 }
 
 impl From<Error> for Failure {

@@ -27,7 +27,9 @@ impl Ended {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.out, self.err);
         assert!(
             !self.out.contains('\x1b') && !self.err.contains('\x1b'),
-            "colour without a terminal"
+            "colour without a terminal: {} {}",
+            self.out,
+            self.err
         );
         self
     }
@@ -54,6 +56,18 @@ impl Machine {
         let url = self.url.clone();
         self.bare(&format!("table {arguments} --endpoint-url {url}"))
             .await
+    }
+
+    /// Runs `tidewatch state …` against the engine.
+    pub(crate) async fn state(&self, arguments: &str) -> Ended {
+        let url = self.url.clone();
+        self.bare(&format!("state {arguments} --endpoint-url {url}"))
+            .await
+    }
+
+    /// A directory that goes with it.
+    pub(crate) fn home(&self) -> &std::path::Path {
+        self.home.path()
     }
 
     /// Runs `tidewatch …`.
