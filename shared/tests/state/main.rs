@@ -2,3 +2,4 @@
 
 mod engine;
 mod operations;
+mod policy;
