@@ -87,6 +87,71 @@ fn what_is_required_is_asked_for() {
     assert!(faults.to_string().contains("t.yaml:"), "{faults}");
 }
 
+/// One cause, one fault: a setting that is there but wrong is not missing too.
+#[test]
+fn a_wrong_setting_is_not_asked_for_again() {
+    let text = "quarantine: ftp://x\nsinks: [1]\naws: { secret_key: 'env:KEY' }\n";
+    let faults = Config::parse(text, "t", []).unwrap_err();
+    let paths: Vec<&str> = faults.0.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(paths, ["quarantine", "sinks", "aws"], "{faults}");
+    let text = "quarantine: file:///q\nsinks: { a: { uri: 'ftp://x' } }\n";
+    let faults = Config::parse(text, "t", []).unwrap_err();
+    assert_eq!(faults.0.len(), 1, "{faults}");
+}
+
+#[test]
+fn null_is_absent_and_a_second_document_is_refused() {
+    let text = "quarantine: file:///q\nsinks: { out: { uri: 'stdout://' } }\n";
+    let aws = "aws: { region: null, profile: 'null', access_key: ~, secret_key: }\n";
+    let config = Config::parse(&format!("{text}{aws}"), "t", []).unwrap();
+    assert_eq!(config.aws.region, None);
+    assert_eq!(config.aws.profile.as_deref(), Some("null"));
+    assert_eq!(config.aws.access_key, None);
+    let faults = Config::parse(&format!("{text}---\n{text}"), "t", []).unwrap_err();
+    assert!(faults.to_string().contains("several documents"), "{faults}");
+}
+
+#[test]
+fn settings_keep_their_bounds() {
+    let longest = "a".repeat(64);
+    let too_long = "a".repeat(65);
+    for (name, timeout, accepted) in [
+        ("a", "100ms", true),
+        ("a", "99ms", false),
+        ("a", "450s", true),
+        ("a", "451s", false),
+        (longest.as_str(), "10s", true),
+        (too_long.as_str(), "10s", false),
+    ] {
+        let text = format!(
+            "quarantine: file:///q\nmodify_unproven: forward\nsinks: {{ {name}: {{ uri: 'stdout://', timeout: {timeout} }} }}"
+        );
+        let config = Config::parse(&text, "t", []);
+        assert_eq!(config.is_ok(), accepted, "{name} {timeout}");
+        if let Ok(config) = config {
+            assert_eq!(config.modify_unproven, ModifyUnproven::Forward);
+        }
+    }
+}
+
+#[test]
+fn uris_that_would_be_taken_for_something_else_are_refused() {
+    for bad in [
+        "stdout://host",
+        "stdout:///path",
+        "file:///",
+        "file:///dir#part",
+        "file:///dir?remember=0",
+        "file:///dir?remember=1&remember=2",
+        "file:///dir?region=eu-north-1",
+    ] {
+        assert!(bad.parse::<SinkUri>().is_err(), "{bad}");
+    }
+    for bad in ["stdout://", "file:///", "file:///dir?remember=7"] {
+        assert!(bad.parse::<ObjectsUri>().is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn texts_are_kept_as_they_are_written() {
     let text = "quarantine: file:///q\nsinks: { out: { uri: 'stdout://' } }\naws: { profile: 012345678901, region: 1.10 }\n";
@@ -128,6 +193,10 @@ fn variables_override_single_settings_and_their_faults_name_them() {
         ]),
     );
     assert!(config.is_ok());
+    // What the variable needs takes the place of what stands there.
+    let sinks_is_a_text = "quarantine: file:///a\nsinks: nonsense";
+    let set = variables(&[("TIDEWATCH_SINKS__X__URI", "stdout://")]);
+    assert!(Config::parse(sinks_is_a_text, "t", set).is_ok());
     let faults = Config::parse(
         text,
         "t",
@@ -162,9 +231,13 @@ fn a_literal_key_is_accepted_and_shown_nowhere() {
 async fn secrets_are_read_from_where_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
-    std::fs::write(&path, "the key\n").unwrap();
-    let secret: Secret = format!("file:{}", path.display()).parse().unwrap();
-    assert_eq!(secret.read().await.unwrap(), "the key");
+    std::fs::write(&path, " the key \r\n").unwrap();
+    for scheme in ["file:", "file://"] {
+        let secret: Secret = format!("{scheme}{}", path.display()).parse().unwrap();
+        assert_eq!(secret.read().await.unwrap(), " the key ");
+    }
+    let secret: Secret = "env:PATH".parse().unwrap();
+    assert_eq!(secret.read().await.unwrap(), std::env::var("PATH").unwrap());
     let secret: Secret = "env:TIDEWATCH_NO_SUCH_VARIABLE".parse().unwrap();
     assert!(
         secret
@@ -179,8 +252,9 @@ async fn secrets_are_read_from_where_they_are() {
 #[cfg(feature = "s3")]
 #[test]
 fn s3_uris_take_their_options_and_no_others() {
-    let uri: SinkUri = "s3://my-bucket/a/b/?compression=none&sse_kms_key=alias/k&region=eu-north-1"
-        .parse()
+    let uri: SinkUri =
+        "s3://my-bucket/a/b/?compression=none&sse_kms_key=alias/k&region=eu-north-1&endpoint=http://localhost:9000"
+            .parse()
         .unwrap();
     let SinkUri::S3 { location, .. } = uri else {
         panic!("{uri:?}")
@@ -193,6 +267,7 @@ fn s3_uris_take_their_options_and_no_others() {
         (location.sse_kms_key.as_deref(), location.region.as_deref()),
         (Some("alias/k"), Some("eu-north-1"))
     );
+    assert_eq!(location.endpoint.as_deref(), Some("http://localhost:9000"));
     let uri: SinkUri = "s3://my-bucket/my logs/\u{e4}".parse().unwrap();
     let SinkUri::S3 { location, .. } = uri else {
         panic!("{uri:?}")
@@ -205,6 +280,10 @@ fn s3_uris_take_their_options_and_no_others() {
         "s3://bucket/x?acl=private",
         "s3://bucket?compression=rar",
         "s3://user:pw@bucket/x",
+        "s3://user@bucket/x",
+        "s3://bucket:9000/x",
+        "s3://bucket?region=a&region=b",
+        "s3://bucket?region=",
     ] {
         assert!(bad.parse::<SinkUri>().is_err(), "{bad}");
     }

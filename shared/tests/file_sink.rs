@@ -265,3 +265,80 @@ async fn what_cannot_be_written_is_cut_off_and_taken_again() {
         (vec![0, 2], vec![1, 3])
     );
 }
+
+#[tokio::test]
+async fn what_was_not_committed_is_cut_when_the_directory_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 0..3, &ONE).await.unwrap();
+    drop(sink);
+    let path = dir.path().join("2026-11-20.ndjson");
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"{\"n\":3}\n{\"n").unwrap();
+    let _sink = File::open(dir.path(), 100).unwrap();
+    assert_eq!(numbers(dir.path(), ONE[0]), [0, 1, 2]);
+}
+
+/// The second day's file takes no byte, after the first day's lines were written.
+#[tokio::test]
+async fn a_batch_that_fails_midway_leaves_no_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    let full = dir.path().join("2026-11-21.ndjson");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let days = ["2026-11-20", "2026-11-21"];
+    assert!(deliver(&sink, 0..4, &days).await.is_err());
+    assert_eq!(numbers(dir.path(), days[0]), Vec::<u32>::new());
+    std::fs::remove_file(&full).unwrap();
+    deliver(&sink, 0..4, &days).await.unwrap();
+    assert_eq!(
+        (numbers(dir.path(), days[0]), numbers(dir.path(), days[1])),
+        (vec![0, 2], vec![1, 3])
+    );
+}
+
+/// Whoever collects a file may put another in its place: lines go to the one that has the name.
+#[tokio::test]
+async fn a_file_that_is_replaced_while_open_is_written_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 0..2, &ONE).await.unwrap();
+    let path = dir.path().join("2026-11-20.ndjson");
+    std::fs::rename(&path, dir.path().join("collected")).unwrap();
+    std::fs::write(&path, "").unwrap();
+    deliver(&sink, 2..4, &ONE).await.unwrap();
+    assert_eq!(numbers(dir.path(), ONE[0]), [2, 3]);
+}
+
+/// As many ids as are to be remembered survive the sidecar's being written anew.
+#[tokio::test]
+async fn a_compacted_sidecar_still_knows_the_last_ids() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 600).unwrap();
+    deliver(&sink, 0..1201, &ONE).await.unwrap();
+    deliver(&sink, 1201..1202, &ONE).await.unwrap();
+    drop(sink);
+    let entries = std::fs::metadata(dir.path().join(".commits")).unwrap().len() / 32;
+    assert_eq!(entries, 601, "the sidecar was compacted");
+    let sink = File::open(dir.path(), 600).unwrap();
+    deliver(&sink, 602..1202, &ONE).await.unwrap();
+    assert_eq!(numbers(dir.path(), ONE[0]), (0..1202).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn one_key_twice_in_a_call_is_written_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    let record = Outgoing {
+        position: 0,
+        event_id: None,
+        id: "u",
+        key: 1,
+        session_id: "s",
+        day: day(ONE[0]),
+        sequence_number: "1",
+        line: b"{\"n\":0}",
+    };
+    assert_eq!(sink.deliver(&[record, record]).await.unwrap(), 2);
+    assert_eq!(numbers(dir.path(), ONE[0]), [0]);
+}

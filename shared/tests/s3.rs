@@ -205,7 +205,8 @@ async fn conflicts_are_tried_again_and_taken_names_are_done() {
                 .unwrap(),
         )
     };
-    let replay = StaticReplayClient::new(vec![answer(409), answer(412), answer(200)]);
+    let answers = vec![answer(409), answer(412), answer(200), answer(200), answer(200)];
+    let replay = StaticReplayClient::new(answers);
     let config = aws_sdk_s3::Config::builder()
         .with_test_defaults()
         .region(aws_sdk_s3::config::Region::new("us-east-1"))
@@ -217,14 +218,34 @@ async fn conflicts_are_tried_again_and_taken_names_are_done() {
         sse_kms_key: Some("alias/audit".to_owned()),
         ..S3Location::default()
     };
-    let objects = Objects::s3(aws_sdk_s3::Client::from_conf(config), location);
+    let client = aws_sdk_s3::Client::from_conf(config);
+    let objects = Objects::s3(client.clone(), location.clone());
     let name = objects::name("42", b"content", "ndjson");
     assert!(objects.put(&name, b"content".to_vec()).await.is_err());
     assert!(objects.put(&name, b"content".to_vec()).await.is_ok());
     assert!(objects.put(&name, b"content".to_vec()).await.is_ok());
+    // A probe must be encrypted and written each time, not found there.
+    objects.probe().await.unwrap();
+    let whole_bucket = S3Location {
+        prefix: String::new(),
+        ..location
+    };
+    let whole_bucket = Objects::s3(client, whole_bucket);
+    whole_bucket.put("name.ndjson.gz", Vec::new()).await.unwrap();
     let requests: Vec<_> = replay.actual_requests().collect();
-    assert_eq!(requests.len(), 3, "one PUT each");
-    for request in requests {
+    assert_eq!(requests.len(), 5, "one PUT each");
+    assert_eq!(requests[3].headers().get("if-none-match"), None);
+    assert!(requests[3].headers().contains_key("x-amz-server-side-encryption"));
+    assert_eq!(
+        requests[4].headers().get("content-type"),
+        Some("application/gzip")
+    );
+    let path = requests[4].uri().split('?').next().unwrap();
+    assert!(
+        path.ends_with("/name.ndjson.gz") && !path.ends_with("//name.ndjson.gz"),
+        "{path}"
+    );
+    for request in &requests[..3] {
         let header = |name: &str| request.headers().get(name).map(ToOwned::to_owned);
         assert_eq!(header("if-none-match").as_deref(), Some("*"));
         assert_eq!(header("x-amz-server-side-encryption").as_deref(), Some("aws:kms"));
@@ -234,4 +255,31 @@ async fn conflicts_are_tried_again_and_taken_names_are_done() {
         );
         assert!(request.uri().contains(&name), "{}", request.uri());
     }
+}
+
+/// Another content has another name; a sequence number that is none leads nowhere else.
+#[test]
+fn names_are_of_the_content_and_hold_digits_only() {
+    let one = objects::name("42", b"one", "ndjson");
+    assert_ne!(one, objects::name("42", b"two", "ndjson"));
+    let strange = objects::name("../4/2", b"one", "ndjson");
+    assert_eq!(strange, one);
+}
+
+#[tokio::test]
+async fn objects_in_a_directory_are_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let objects = Objects::dir(dir.path().to_owned(), Random::seeded(1));
+    objects.put("day/name", b"first".to_vec()).await.unwrap();
+    objects.put("day/name", b"second".to_vec()).await.unwrap();
+    objects.probe().await.unwrap();
+    objects.probe().await.unwrap();
+    let found = objects_in(dir.path());
+    assert_eq!(
+        found,
+        [
+            ("day/name".to_owned(), b"first".to_vec()),
+            ("probe".to_owned(), Vec::new())
+        ]
+    );
 }

@@ -319,10 +319,11 @@ impl<'de> Deserialize<'de> for Seconds {
                 f.write_str("a time")
             }
             fn visit_f64<E>(self, seconds: f64) -> Result<Self::Value, E> {
-                // Stream times have milliseconds at most; a float's further digits are noise.
-                Ok(Duration::try_from_secs_f64((seconds * 1000.0).round() / 1000.0)
-                    .ok()
-                    .and_then(since_epoch))
+                // Stream times have milliseconds at most; a float's further digits are noise. What is negative becomes
+                // zero and what is too large the largest number, which are no times.
+                Ok(since_epoch(Duration::from_millis(
+                    (seconds * 1000.0).round() as u64
+                )))
             }
             fn visit_u64<E>(self, seconds: u64) -> Result<Self::Value, E> {
                 Ok(since_epoch(Duration::from_secs(seconds)))

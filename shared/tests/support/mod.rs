@@ -32,6 +32,8 @@ pub enum Behaviour {
     /// Fails so many times, then works.
     FailTimes(usize),
     Hang,
+    /// Takes nothing and says that it took so many.
+    Claim(usize),
     /// Panics on a call whose lines contain this.
     PanicOn(&'static str),
 }
@@ -62,6 +64,10 @@ impl Sink for Fake {
                 Behaviour::FailAfter(most) => {
                     let left = most - self.lines.lock().unwrap().len();
                     left.min(2).min(records.len())
+                }
+                Behaviour::Claim(count) => {
+                    assert!(call < 10_000, "asked without a pause");
+                    return Ok(count);
                 }
                 Behaviour::Hang => std::future::pending().await,
                 Behaviour::PanicOn(what) => {
@@ -101,19 +107,24 @@ impl Setup {
     }
 
     pub async fn with(names: &[&str]) -> Self {
-        Self::build(names, "event", true).await
+        Self::build(names, "event", true, "").await
     }
 
     pub async fn formatted(format: &str) -> Self {
-        Self::build(&["a"], format, true).await
+        Self::build(&["a"], format, true, "").await
+    }
+
+    /// One fake sink, `a`, and a further setting.
+    pub async fn configured(setting: &str) -> Self {
+        Self::build(&["a"], "event", true, setting).await
     }
 
     /// A real file sink, `a`.
     pub async fn file() -> Self {
-        Self::build(&["a"], "event", false).await
+        Self::build(&["a"], "event", false, "").await
     }
 
-    async fn build(names: &[&str], format: &str, fake: bool) -> Self {
+    async fn build(names: &[&str], format: &str, fake: bool, setting: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
         let sinks: Vec<String> = names
@@ -121,7 +132,7 @@ impl Setup {
             .map(|name| format!("  {name}: {{ uri: 'file://{path}/{name}', format: {format} }}"))
             .collect();
         let document = format!(
-            "quarantine: file://{path}/quarantine\nsinks:\n{}\n",
+            "quarantine: file://{path}/quarantine\nsinks:\n{}\n{setting}\n",
             sinks.join("\n")
         );
         let config = Config::parse(&document, "test", []).unwrap();
