@@ -72,7 +72,10 @@ impl Fault {
     }
 
     fn of_service<E: ProvideErrorMetadata + Details>(mut error: E, status: u16) -> Self {
-        let code = error.code().unwrap_or("no code").to_owned();
+        let Some(code) = error.code().map(str::to_owned) else {
+            // Not DynamoDB's words: a part of an answer, or something in between that spoke for it.
+            return Self::Unknown(format!("an answer that cannot be read (HTTP {status})"));
+        };
         let said = match error.message() {
             Some(message) => format!("{code}: {message}"),
             None => format!("{code} (HTTP {status})"),
@@ -98,7 +101,7 @@ impl Fault {
             ),
             "ItemCollectionSizeLimitExceededException" => Self::Final(ErrorKind::TooLarge, said),
             "ValidationException" => Self::Final(validation(&said), said),
-            _ if status >= 500 => Self::Unknown(said),
+            _ if status >= 500 || status < 400 => Self::Unknown(said),
             _ => Self::Final(ErrorKind::BadParameter, said),
         }
     }
