@@ -1,4 +1,9 @@
 //! The state backend on the embedded engine.
 
 mod engine;
+mod faults;
+mod faults_batch;
+mod faults_unknown;
+mod faults_visible;
+mod mocked;
 mod operations;
