@@ -7,3 +7,4 @@ mod faults_unknown;
 mod faults_visible;
 mod mocked;
 mod operations;
+mod requests;
