@@ -1,5 +1,6 @@
 //! The state backend on the embedded engine.
 
+mod connections;
 mod engine;
 mod faults;
 mod faults_batch;
