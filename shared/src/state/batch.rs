@@ -106,8 +106,8 @@ impl Backend {
     /// Deletes a range, expired items too, and answers how many items that were: what was there at the call and was not
     /// written since is gone. What is written meanwhile may or may not be deleted. There is no cap on items.
     ///
-    /// Requests: a query a page (every byte of it is read) and a BatchWriteItem for 25 items, each priced as one
-    /// [`delete`](Self::delete).
+    /// Requests: a query a page and partition (every byte of it is read) and a BatchWriteItem for 25 items, each priced
+    /// as one [`delete`](Self::delete).
     ///
     /// # Errors
     /// [`Unfinished`](ErrorKind::Unfinished) with the number deleted if the deadline passes half-way: call again to go
@@ -127,37 +127,42 @@ impl Backend {
                 format!("{deleted} items were deleted; call again to go on. Then: {error}"),
             ),
         };
+        let mut found: Vec<Attributes> = Vec::new();
         loop {
-            let page = pages
-                .try_next()
-                .await
-                .map_err(|error| unfinished(deleted, error))?;
-            let Some(page) = page else { return Ok(deleted) };
-            for chunk in page.chunks(BATCH) {
-                let mut batch = Vec::with_capacity(chunk.len());
-                for primary in chunk {
-                    let write = deletion(primary.clone());
-                    batch.push(write.map_err(|wrong| attempts.error(ErrorKind::BadParameter, wrong))?);
+            // Batches are full whatever the pages and partitions are.
+            while found.len() < BATCH {
+                let page = pages.try_next().await;
+                match page.map_err(|error| unfinished(deleted, error))? {
+                    Some(page) => found.extend(page),
+                    None => break,
                 }
-                // A deletion may be repeated here: the promise is about what was there at the call.
-                while !batch.is_empty() {
-                    let before = batch.len();
-                    let fault = match self.send_batch(&mut attempts, batch.clone()).await {
-                        Ok(left) => {
-                            batch = left;
-                            unprocessed()
-                        }
-                        Err(Fault::Unknown(said)) => Fault::NotSent(said),
-                        Err(fault) => fault,
-                    };
-                    if batch.len() < before {
-                        deleted += u64::try_from(before - batch.len()).unwrap_or_default();
-                        attempts.progressed();
+            }
+            if found.is_empty() {
+                return Ok(deleted);
+            }
+            let mut batch = Vec::with_capacity(BATCH);
+            for primary in found.drain(..found.len().min(BATCH)) {
+                let write = deletion(primary);
+                batch.push(write.map_err(|wrong| attempts.error(ErrorKind::BadParameter, wrong))?);
+            }
+            // A deletion may be repeated here: the promise is about what was there at the call.
+            while !batch.is_empty() {
+                let before = batch.len();
+                let fault = match self.send_batch(&mut attempts, batch.clone()).await {
+                    Ok(left) => {
+                        batch = left;
+                        unprocessed()
                     }
-                    if !batch.is_empty() {
-                        let again = attempts.again_known(&fault).await;
-                        again.map_err(|error| unfinished(deleted, error))?;
-                    }
+                    Err(Fault::Unknown(said)) => Fault::NotSent(said),
+                    Err(fault) => fault,
+                };
+                if batch.len() < before {
+                    deleted += u64::try_from(before - batch.len()).unwrap_or_default();
+                    attempts.progressed();
+                }
+                if !batch.is_empty() {
+                    let again = attempts.again_known(&fault).await;
+                    again.map_err(|error| unfinished(deleted, error))?;
                 }
             }
         }

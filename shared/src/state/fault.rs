@@ -1,5 +1,6 @@
 //! What an attempt's failure tells: whether the request was applied, and whether to try again.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
@@ -53,13 +54,18 @@ impl Fault {
         E: std::error::Error + ProvideErrorMetadata + Details + 'static,
     {
         match error {
-            SdkError::ConstructionFailure(_) => Self::Credentials(describe(error)),
+            // Whatever could not even be written down.
+            SdkError::ConstructionFailure(_) => Self::Final(ErrorKind::BadParameter, describe(error)),
             SdkError::DispatchFailure(ref failure) => {
-                let connector = failure.as_connector_error();
-                let connecting = connector.is_some_and(|error| is_connect(error));
-                if connecting {
+                let cause = failure
+                    .as_connector_error()
+                    .map(|error| error as &(dyn std::error::Error + 'static));
+                if has_cause(cause, |_: &CredentialsError| true) {
+                    Self::Credentials(describe(error))
+                } else if has_cause(cause, hyper_util::client::legacy::Error::is_connect) {
                     Self::NotSent(describe(error))
                 } else {
+                    // A connection that was made may have carried the request.
                     Self::Unknown(describe(error))
                 }
             }
@@ -72,7 +78,10 @@ impl Fault {
     }
 
     fn of_service<E: ProvideErrorMetadata + Details>(mut error: E, status: u16) -> Self {
-        let code = error.code().unwrap_or("no code").to_owned();
+        let Some(code) = error.code().map(str::to_owned) else {
+            // Not DynamoDB's words: a part of an answer, or something in between that spoke for it.
+            return Self::Unknown(format!("an answer that cannot be read (HTTP {status})"));
+        };
         let said = match error.message() {
             Some(message) => format!("{code}: {message}"),
             None => format!("{code} (HTTP {status})"),
@@ -98,7 +107,7 @@ impl Fault {
             ),
             "ItemCollectionSizeLimitExceededException" => Self::Final(ErrorKind::TooLarge, said),
             "ValidationException" => Self::Final(validation(&said), said),
-            _ if status >= 500 => Self::Unknown(said),
+            _ if status >= 500 || status < 400 => Self::Unknown(said),
             _ => Self::Final(ErrorKind::BadParameter, said),
         }
     }
@@ -189,12 +198,14 @@ fn denied(said: String) -> String {
     }
 }
 
-/// Whether a connection was never made. Everything after that may have reached the service.
-fn is_connect(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
+/// Whether an error of this kind is among the causes.
+fn has_cause<E: std::error::Error + 'static>(
+    mut cause: Option<&(dyn std::error::Error + 'static)>,
+    is: impl Fn(&E) -> bool,
+) -> bool {
     while let Some(error) = cause {
-        if let Some(hyper) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return hyper.is_connect();
+        if error.downcast_ref::<E>().is_some_and(&is) {
+            return true;
         }
         cause = error.source();
     }

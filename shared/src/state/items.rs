@@ -30,8 +30,8 @@ impl Backend {
     /// The items of a range, in order, read as they are asked for: a page (1,000 items or 1 MB, expired ones counted)
     /// a partition is held, never more. With a limit no more items are asked for than can still be used.
     ///
-    /// Requests: one a page and partition, each half a read unit for each 4 KB of the page, doubled for consistency.
-    /// A page is consistent, the range as a whole is not: what is written meanwhile may or may not be seen. Expiry is
+    /// Requests: one a page and partition, each a read unit for each 4 KB of the page, expired items included, and one at
+    /// least. A page is consistent, the range as a whole is not: what is written meanwhile may or may not be seen. Expiry is
     /// judged by the clock as each page is asked for. Dropping the stream ends it.
     ///
     /// # Errors

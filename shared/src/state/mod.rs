@@ -21,6 +21,12 @@
 //! whose answer was lost is settled by a read where that can tell, and ends as [`ErrorKind::OutcomeUnknown`] where it
 //! cannot: never as a refusal, and never repeated where that could undo another's write.
 //!
+//! # Price
+//! The docs of each operation say how many requests it makes and what one costs; retries and the read that settles an
+//! unknown outcome come on top. A refused condition costs what a write of the item would. In a partitioned table an item
+//! with an expiry stands in an index as well: a write unit more for a write or a delete of it, two for a change of the
+//! expiry.
+//!
 //! # Metrics
 //! Through the facade of the crate `metrics`: `tidewatch_state_requests_total` (table, operation, outcome),
 //! `tidewatch_state_request_seconds` and `tidewatch_state_capacity_units` (table, operation).

@@ -9,7 +9,7 @@ use super::record::is_live;
 use super::{Error, ErrorKind, Item, Key};
 
 impl Backend {
-    /// Reads an item. One request: half a read unit for each 4 KB, rounded up, doubled for consistency.
+    /// Reads an item. One request: a read unit for each 4 KB, rounded up; one if there is none.
     ///
     /// During an atomic write two reads may see the new value and then the old one.
     ///

@@ -92,4 +92,41 @@ mod tests {
         assert_eq!(proven(3_500, 3_600, 1_000), 1_500);
         assert_eq!(proven(0, 400, 3_000), -2_600);
     }
+
+    #[tokio::test]
+    async fn answers_are_watched_where_the_clock_is_the_machines() {
+        use crate::random::Random;
+        use crate::state::{Backend, Config, Key};
+        use aws_sdk_dynamodb::Client;
+        use aws_sdk_dynamodb::config::{Credentials, Region};
+
+        let hour = Duration::from_secs(3600);
+        for (shift, clock, seen) in [
+            (hour, Clock::system(), true),
+            (Duration::ZERO, Clock::system(), false),
+            (hour, Clock::simulated(UNIX_EPOCH), false),
+        ] {
+            let date = DateTime::from(Clock::system().now() - shift);
+            let date = date.fmt(DateTimeFormat::HttpDate).unwrap();
+            let answering = aws_smithy_http_client::test_util::infallible_client_fn(move |_| {
+                let answer = http::Response::builder().header("date", &date);
+                answer.body("{}").unwrap()
+            });
+            let client = aws_sdk_dynamodb::Config::builder()
+                .behavior_version_latest()
+                .region(Region::new("us-east-1"))
+                .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+                .http_client(answering)
+                .build();
+            let client = Client::from_conf(client);
+            let backend = Backend::unverified(&client, Config::default(), clock, Random::seeded(1));
+            backend.get(&Key::from("/k")).await.unwrap_err();
+            let proven = backend.skew().proven();
+            let expected = if seen { hour } else { Duration::ZERO };
+            assert!(
+                proven <= expected && proven + Duration::from_secs(5) > expected,
+                "{proven:?}"
+            );
+        }
+    }
 }

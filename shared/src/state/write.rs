@@ -98,6 +98,8 @@ impl Backend {
                     None => return Ok(Ended::Refused(old)),
                     // The refusal may be due to our own earlier attempt.
                     Some(_) if trace.judge(old.as_ref()) == Verdict::Applied => return Ok(Ended::Applied),
+                    // Of the two that may be repeated only delete has a condition: the item is gone, as was asked.
+                    Some(_) if repeats => return Ok(Ended::Applied),
                     Some(earlier) => return Err(attempts.gave_up(earlier)),
                 },
                 Fault::Unknown(_) => {

@@ -1,5 +1,12 @@
 //! The state backend on the embedded engine.
 
+mod connections;
 mod engine;
+mod faults;
+mod faults_batch;
+mod faults_unknown;
+mod faults_visible;
+mod mocked;
 mod operations;
 mod policy;
+mod requests;
