@@ -1,4 +1,6 @@
 //! The state backend on the embedded engine.
 
+#[cfg(feature = "testkit")]
+mod conformance;
 mod engine;
 mod operations;
