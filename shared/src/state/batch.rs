@@ -324,7 +324,8 @@ impl Writes {
     fn add(&mut self, key: &Key, write: Result<WriteRequest, Error>, revision: Option<Revision>) {
         let write = match write {
             Ok(request) => {
-                if !self.order.contains(key) {
+                // Not by a look through the order: batches may have many thousands of keys.
+                if !self.all.get(key).is_some_and(|write| write.request.is_some()) {
                     self.order.push(key.clone());
                 }
                 Write {
