@@ -54,7 +54,7 @@ pub(super) async fn put_batch(s: &Store) -> Checked {
 
 /// More than one request takes, and more than one query answers.
 pub(super) async fn large_items(s: &Store) -> Checked {
-    let items: Vec<Item> = (0..60)
+    let items: Vec<Item> = (0..30)
         .map(|n| s.item(&format!("{n:02}"), s.bytes(300 * 1024)))
         .collect();
     let revisions = done("put_batch", s.backend.put_batch(&items).await.all())?;
@@ -64,9 +64,9 @@ pub(super) async fn large_items(s: &Store) -> Checked {
         .map(|(item, revision)| item.at(revision))
         .collect();
     let found = done("get_range", s.backend.get_range(s.all().into()).await)?;
-    holds("all of 60 items of 300 KiB come back", found == due)?;
+    holds("all of 30 items of 300 KiB come back", found == due)?;
     let deleted = done("delete_range", s.backend.delete_range(&s.all()).await)?;
-    same("how many were deleted", &deleted, &60)
+    same("how many were deleted", &deleted, &30)
 }
 
 pub(super) async fn delete_batch(s: &Store) -> Checked {
