@@ -10,6 +10,7 @@
 //! | `iam` (feature `dynamodb`) | the least policy for working on a table |
 //! | `state` (feature `dynamodb`) | keys, items, conditional and atomic writes, leases and locks |
 //! | `table` (feature `dynamodb`) | what each table is; create, verify, plan and apply changes |
+//! | `testkit` (feature `testkit`) | what a backend must do, as cases to run on any engine |
 
 pub mod audit;
 #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
@@ -24,3 +25,5 @@ pub mod random;
 pub mod state;
 #[cfg(feature = "dynamodb")]
 pub mod table;
+#[cfg(feature = "testkit")]
+pub mod testkit;

@@ -333,7 +333,8 @@ impl Writes {
     fn add(&mut self, key: &Key, write: Result<WriteRequest, Error>, revision: Option<Revision>) {
         let write = match write {
             Ok(request) => {
-                if self.request(key).is_none() {
+                // Not by a look through the order: batches may have many thousands of keys.
+                if !self.all.get(key).is_some_and(|write| write.request.is_some()) {
                     self.order.push(key.clone());
                 }
                 Write {

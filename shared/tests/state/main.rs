@@ -1,6 +1,8 @@
 //! The state backend on the embedded engine.
 
 mod connections;
+#[cfg(feature = "testkit")]
+mod conformance;
 mod engine;
 mod faults;
 mod faults_batch;
