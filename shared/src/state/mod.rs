@@ -8,6 +8,8 @@
 //! | [`Backend`] | the operations |
 //! | [`ConditionalAction`] | several conditions and writes as one |
 //! | [`BatchOutcome`] | many writes, each for itself |
+//! | [`LockConfiguration`], [`LockGuard`], [`Semaphore`], [`Election`] | locks, and what is made of them |
+//! | [`LeaseSet`] | keys that live as long as they are kept alive |
 //! | [`Error`], [`ErrorKind`] | what a caller can do |
 //!
 //! # Expiry
@@ -47,6 +49,8 @@ mod item;
 mod items;
 mod key;
 mod layout;
+mod lease_set;
+mod lock;
 mod open;
 mod put;
 mod range;
@@ -67,4 +71,6 @@ pub use error::{Error, ErrorKind};
 pub use item::{Entry, Item, Lease, Revision};
 pub use key::Key;
 pub use layout::{Layout, LayoutError, Partitioned};
+pub use lease_set::LeaseSet;
+pub use lock::{Election, Leader, Leadership, LockConfiguration, LockGuard, LockScope, RunError, Semaphore};
 pub use range::{ItemsParams, Range};
