@@ -43,23 +43,31 @@ pub struct Global {
 
 /// How a command ended; the process exits with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
-    /// Done.
-    Done = 0,
-    /// Failed; the message says how.
-    Failed = 1,
-    /// Wrong usage or configuration.
-    Usage = 2,
-    /// A check found a difference or a loss.
-    Found = 3,
-    /// Declined at the prompt.
-    Declined = 4,
+    /// 0: done.
+    Done,
+    /// 1: failed; the message says how.
+    Failed,
+    /// 2: wrong usage or configuration.
+    Usage,
+    /// 3: a check found a difference or a loss.
+    Found,
+    /// 4: declined at the prompt.
+    Declined,
+    /// As a command ended that was run for the caller.
+    Command(u8),
 }
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Found => 3,
+            Exit::Declined => 4,
+            Exit::Command(status) => status,
+        })
     }
 }
 

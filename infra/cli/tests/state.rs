@@ -172,3 +172,26 @@ async fn a_dump_goes_from_one_layout_to_the_other() {
     let torn = machine.state(&ours(&load)).await.expect(1);
     assert!(torn.err.contains("not complete"), "{}", torn.err);
 }
+
+#[tokio::test]
+async fn a_command_runs_under_a_lock_and_gives_its_status() {
+    let (machine, backend) = machine().await;
+    let run = async |arguments: &str| machine.bare(arguments).await;
+    let url = machine.url();
+    let lock = format!("state lock jobs/nightly --table {TABLE} --layout teleport --endpoint-url {url}");
+    run(&format!("{lock} -- true")).await.expect(2);
+    run(&format!("{lock} --write -- true")).await.expect(0);
+    run(&format!("{lock} --write -- false")).await.expect(1);
+    let shown = run(&format!(
+        "{lock} --write --fenced -- printenv TIDEWATCH_LOCK TIDEWATCH_FENCE"
+    ))
+    .await;
+    assert_eq!(shown.expect(0).out, ".locks/jobs/nightly\n1\n");
+    // Somebody else's, as Teleport writes it.
+    let later = Clock::system().now() + std::time::Duration::from_secs(600);
+    let held = Item::new(".locks/jobs/nightly", [7; 16]).expiring(later);
+    backend.create(&held).await.unwrap();
+    let refused = run(&format!("{lock} --wait 1s --write -- true")).await.expect(1);
+    assert!(refused.err.contains(".locks/jobs/nightly"), "{}", refused.err);
+    assert_eq!(backend.get(&held.key).await.unwrap().value, held.value);
+}

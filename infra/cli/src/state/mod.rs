@@ -4,6 +4,7 @@ mod dump;
 mod file;
 mod get;
 mod load;
+mod lock;
 mod ls;
 mod put;
 mod rm;
@@ -25,6 +26,7 @@ use crate::cli::{Consent, Exit, Failure, Global, StateOptions, aws_config, state
   tidewatch state ls /nodes/ --config /etc/teleport.yaml
   tidewatch state get /cluster_configuration/name --reveal --table teleport --layout teleport
   tidewatch state put /greeting hello --table state --write
+  tidewatch state lock backup --table state --write -- pg_dump -f backup.sql
   tidewatch state dump backup.ndjson --table state
 
 Values are hidden unless --reveal is given; nothing is changed without --write. No command creates a table.")]
@@ -43,6 +45,8 @@ enum Command {
     Put(put::PutArgs),
     /// Delete an item, or all below a prefix
     Rm(rm::RmArgs),
+    /// Run a command under a lock
+    Lock(lock::LockArgs),
     /// Write items to a file
     Dump(dump::DumpArgs),
     /// Create items from a file
@@ -88,6 +92,7 @@ pub async fn run(global: &Global, args: StateArgs) -> Result<Exit, Failure> {
         Command::Ls(args) => ls::run(global, args).await,
         Command::Put(args) => put::run(global, args).await,
         Command::Rm(args) => rm::run(global, args).await,
+        Command::Lock(args) => lock::run(global, args).await,
         Command::Dump(args) => dump::run(global, args).await,
         Command::Load(args) => load::run(global, args).await,
     }

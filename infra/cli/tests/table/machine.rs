@@ -65,6 +65,11 @@ impl Machine {
             .await
     }
 
+    /// The engine's endpoint.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A directory that goes with it.
     pub(crate) fn home(&self) -> &std::path::Path {
         self.home.path()
