@@ -199,6 +199,29 @@ async fn a_file_that_is_moved_away_while_open_is_begun_anew_and_killed_there() {
     assert_eq!(numbers(dir.path(), ONE[0]), [8, 9, 10, 11]);
 }
 
+/// Begun anew and killed before a line of it was committed: the old file's end does not stand for the new one.
+#[tokio::test]
+async fn a_file_begun_anew_is_cut_though_no_line_of_it_counts_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 0..5, &ONE).await.unwrap();
+    let path = dir.path().join("2026-11-20.ndjson");
+    std::fs::rename(&path, dir.path().join("collected")).unwrap();
+    let full = dir.path().join("2026-11-21.ndjson");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let days = ["2026-11-20", "2026-11-21"];
+    assert!(deliver(&sink, 6..8, &days).await.is_err());
+    drop(sink);
+    std::fs::remove_file(&full).unwrap();
+    std::fs::write(&path, b"{\"n\":6}\n{\"n").unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
+    deliver(&sink, 6..8, &days).await.unwrap();
+    assert_eq!(
+        (numbers(dir.path(), days[0]), numbers(dir.path(), days[1])),
+        (vec![6], vec![7])
+    );
+}
+
 #[tokio::test]
 async fn lines_without_a_sidecar_are_somebody_elses_and_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -275,8 +298,13 @@ async fn what_was_not_committed_is_cut_when_the_directory_is_opened() {
     let path = dir.path().join("2026-11-20.ndjson");
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     std::io::Write::write_all(&mut file, b"{\"n\":3}\n{\"n").unwrap();
-    let _sink = File::open(dir.path(), 100).unwrap();
+    let sink = File::open(dir.path(), 100).unwrap();
     assert_eq!(numbers(dir.path(), ONE[0]), [0, 1, 2]);
+    // Nor does a longer rest stand behind what is written next, should cutting a failed batch have failed.
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"{\"n\":4}\n{\"n\":5}\n{\"n").unwrap();
+    deliver(&sink, 3..4, &ONE).await.unwrap();
+    assert_eq!(numbers(dir.path(), ONE[0]), [0, 1, 2, 3]);
 }
 
 /// The second day's file takes no byte, after the first day's lines were written.
@@ -290,6 +318,9 @@ async fn a_batch_that_fails_midway_leaves_no_line() {
     assert!(deliver(&sink, 0..4, &days).await.is_err());
     assert_eq!(numbers(dir.path(), days[0]), Vec::<u32>::new());
     std::fs::remove_file(&full).unwrap();
+    // Nor is a line known as written that was not.
+    drop(sink);
+    let sink = File::open(dir.path(), 100).unwrap();
     deliver(&sink, 0..4, &days).await.unwrap();
     assert_eq!(
         (numbers(dir.path(), days[0]), numbers(dir.path(), days[1])),

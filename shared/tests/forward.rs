@@ -239,9 +239,27 @@ async fn without_a_quarantine_only_what_precedes_the_poison_is_delivered() {
         insert("s", 3, 3),
         insert("other", 1, 4),
     ];
+    let begun = tokio::time::Instant::now();
     let handled = setup.handle(&payload(&batch)).await.unwrap();
     assert_eq!(handled.first_failed.as_deref(), Some("2"));
     assert_eq!(setup.lines("a"), [event_line("s", 1)]);
+    // Half of the time is kept for what precedes the poison; poison that comes first has all of it.
+    assert!(
+        begun.elapsed() < Duration::from_secs(140),
+        "{:?}",
+        begun.elapsed()
+    );
+    let begun = tokio::time::Instant::now();
+    let handled = setup
+        .handle(&payload(&[poison(2), insert("s", 3, 3)]))
+        .await
+        .unwrap();
+    assert_eq!(handled.first_failed.as_deref(), Some("2"));
+    assert!(
+        begun.elapsed() > Duration::from_secs(260),
+        "{:?}",
+        begun.elapsed()
+    );
     // A record that cannot be named fails the invocation, and nothing is delivered.
     let unnamed = insert("s", 9, 9).replace(r#""SequenceNumber":"9","#, "");
     let failed = setup.handle(&payload(&[insert("s", 5, 5), unnamed])).await;
