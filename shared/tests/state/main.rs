@@ -1,4 +1,5 @@
 //! The state backend on the embedded engine.
 
 mod engine;
+mod linearizable;
 mod operations;
