@@ -15,8 +15,8 @@ use super::plants::Plant;
 use super::wire::{ATTEMPT, Shared, Trouble, Wire};
 use crate::engine::{Engine, config, partitioned};
 
-/// The calls of each client; each history ends with a read of every key besides.
-const CALLS: usize = 11;
+/// The calls of all clients; each history ends with a read of every key besides.
+const CALLS: usize = 40;
 /// When a history begins: seconds since 1970.
 const START: u64 = 1_800_000_000;
 
@@ -60,6 +60,7 @@ struct Client {
     shared: Arc<Shared>,
     known: Arc<Mutex<Known>>,
     seed: u64,
+    calls: usize,
 }
 
 /// Runs the history of a seed to its end, in a paused runtime.
@@ -67,7 +68,7 @@ pub(crate) async fn run(engine: &Engine, seed: u64, setting: Setting) -> History
     let random = Random::seeded(seed);
     let start = UNIX_EPOCH + Duration::from_secs(START);
     let trouble = Trouble {
-        percent: [5, 15, 30][pick(&random, 3)],
+        percent: [10, 25, 40][pick(&random, 3)],
         delay: setting.delay,
     };
     let shared = Arc::new(Shared::new(Clock::simulated(start), random.clone(), trouble));
@@ -79,7 +80,8 @@ pub(crate) async fn run(engine: &Engine, seed: u64, setting: Setting) -> History
         operation_timeout: Duration::from_millis([700, 1500, 3000][pick(&random, 3)]),
         ..config(table, layout)
     };
-    let clients = (0..4 + pick(&random, 2)).map(|number| {
+    let clients = 4 + pick(&random, 2);
+    let client = |number| {
         let clock = Clock::simulated(start + random.jitter(setting.skew));
         let wire = Wire::new(engine, &shared, &clock, setting.plant);
         let client = Engine::client_over(wire.clone());
@@ -96,9 +98,10 @@ pub(crate) async fn run(engine: &Engine, seed: u64, setting: Setting) -> History
             shared: shared.clone(),
             known: known.clone(),
             seed,
+            calls: CALLS / clients,
         }
-    });
-    let clients: Vec<Client> = clients.collect();
+    };
+    let clients: Vec<Client> = (0..clients).map(client).collect();
     futures_util::future::join_all(clients.iter().map(Client::work)).await;
     shared.trouble.lock().unwrap().percent = 0;
     for key in 0..keys {
@@ -115,7 +118,7 @@ fn pick(random: &Random, bound: usize) -> usize {
 
 impl Client {
     async fn work(&self) {
-        for _ in 0..CALLS {
+        for _ in 0..self.calls {
             let pause = [0, 60, 250, 700][pick(&self.shared.random, 4)];
             let pause = self.shared.random.jitter(Duration::from_millis(pause));
             self.shared.clock.sleep(pause).await;
@@ -140,7 +143,7 @@ impl Client {
 
     fn expiry(&self) -> i64 {
         let passed = self.shared.clock.now().duration_since(self.shared.start).unwrap();
-        i64::try_from(passed.as_secs() + self.shared.random.below(4)).unwrap()
+        i64::try_from(passed.as_secs() + self.shared.random.below(3)).unwrap()
     }
 
     fn write(&self, key: usize) -> Write {

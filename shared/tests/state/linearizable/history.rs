@@ -147,8 +147,7 @@ impl History {
     pub(crate) fn until(&self, end: Stamp) -> Self {
         let mut operations = self.operations.clone();
         operations.retain(|operation| {
-            operation.called <= end
-                && (operation.returned <= end || !matches!(operation.outcome, Outcome::Read(_)))
+            operation.called <= end && (operation.returned <= end || !matches!(operation.call, Call::Get(_)))
         });
         for operation in operations.iter_mut().filter(|one| one.returned > end) {
             operation.attempts.retain(|attempt| attempt.sent <= end);

@@ -7,6 +7,7 @@
 //!
 //! `TIDEWATCH_SEED` sets the seed of the first history, `TIDEWATCH_HISTORIES` how many there are.
 
+mod cases;
 mod checker;
 mod clients;
 mod history;
@@ -17,9 +18,9 @@ mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use checker::{Rules, counterexample, is_linearizable};
+use checker::{Rules, counterexample};
 use clients::{Setting, engine, run};
-use history::{Call, History, Outcome};
+use history::{History, Outcome};
 use plants::Plant;
 
 fn setting(name: &str, default: u64) -> u64 {
