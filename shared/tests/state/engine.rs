@@ -103,12 +103,17 @@ impl Engine {
     }
 
     pub(crate) fn client(&self) -> Client {
+        Self::client_over(self.clone())
+    }
+
+    /// A client over another wire, which may end in [`fated`](Self::fated).
+    pub(crate) fn client_over(wire: impl HttpClient + 'static) -> Client {
         let config = aws_sdk_dynamodb::Config::builder()
             .behavior_version_latest()
             .endpoint_url("http://engine.invalid")
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-            .http_client(self.clone())
+            .http_client(wire)
             .build();
         Client::from_conf(config)
     }
@@ -159,11 +164,21 @@ impl Engine {
     }
 
     async fn serve(self, operation: String, body: Vec<u8>) -> Result<HttpResponse, ConnectorError> {
-        let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
         let fate = match self.plan.lock().unwrap().as_mut() {
-            Some(plan) => plan(&operation, &parsed),
+            Some(plan) => plan(&operation, &serde_json::from_slice(&body).unwrap_or_default()),
             None => Fate::Served,
         };
+        self.fated(fate, operation, body).await
+    }
+
+    /// A request with its fate.
+    pub(crate) async fn fated(
+        self,
+        fate: Fate,
+        operation: String,
+        body: Vec<u8>,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
         let log = |answer: &str| {
             self.sent.lock().unwrap().push(Sent {
                 operation: operation.clone(),
@@ -208,6 +223,13 @@ impl Engine {
     }
 }
 
+/// DynamoDB's name of the operation that a request asks for, and its body.
+pub(crate) fn called(request: &HttpRequest) -> (String, Vec<u8>) {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    (operation, request.body().bytes().unwrap_or_default().to_vec())
+}
+
 /// The configuration of a table in a layout.
 pub(crate) fn config(table: &str, layout: Layout) -> Config {
     Config {
@@ -229,9 +251,7 @@ pub(crate) fn partitioned(partitions: u8) -> Layout {
 
 impl HttpConnector for Engine {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let body = request.body().bytes().unwrap_or_default().to_vec();
+        let (operation, body) = called(&request);
         HttpConnectorFuture::new(self.clone().serve(operation, body))
     }
 }

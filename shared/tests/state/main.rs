@@ -12,6 +12,7 @@ mod lock_faults;
 mod lock_races;
 mod locks;
 mod mocked;
+mod linearizable;
 mod operations;
 mod policy;
 mod requests;
