@@ -3,4 +3,5 @@
 #[cfg(feature = "testkit")]
 mod conformance;
 mod engine;
+mod golden;
 mod operations;
