@@ -13,6 +13,7 @@ mod lock_races;
 mod locks;
 mod mocked;
 mod linearizable;
+mod golden;
 mod operations;
 mod policy;
 mod requests;
