@@ -49,7 +49,8 @@ enum Verdict {
 }
 
 impl Trace<'_> {
-    fn judge(self, stored: Option<&Attributes>) -> Verdict {
+    /// `since` is the second by which the first attempt of unknown outcome was judged.
+    fn judge(self, stored: Option<&Attributes>, since: i64) -> Verdict {
         let revision = stored.map(revision_of);
         let is = |expected: &Revision| revision.as_ref() == Some(expected);
         match self {
@@ -61,9 +62,10 @@ impl Trace<'_> {
                     .and_then(|stored| stored.get("Expires"))
                     .and_then(expiry_seconds);
                 match now {
-                    Some(now) if now == expires => Verdict::Applied,
+                    // Not if it had expired before: then it was like this already, and no attempt was taken.
+                    Some(now) if now == expires && now >= since => Verdict::Applied,
                     Some(now) if now < expires => Verdict::Repeat,
-                    // Somebody extended it further: after ours, or instead of it.
+                    // Or somebody extended it further: after ours, or instead of it.
                     _ => Verdict::Unknown,
                 }
             }
@@ -86,7 +88,7 @@ impl Backend {
     where
         F: Future<Output = Result<(), Fault>>,
     {
-        let mut unknown: Option<Fault> = None;
+        let mut unknown: Option<(i64, Fault)> = None;
         loop {
             let now = attempts.now();
             let fault = match attempts.send(request(now)).await {
@@ -97,27 +99,30 @@ impl Backend {
                 Fault::Refused(old) => match &unknown {
                     None => return Ok(Ended::Refused(old)),
                     // The refusal may be due to our own earlier attempt.
-                    Some(_) if trace.judge(old.as_ref()) == Verdict::Applied => return Ok(Ended::Applied),
+                    Some((since, _)) if trace.judge(old.as_ref(), *since) == Verdict::Applied => {
+                        return Ok(Ended::Applied);
+                    }
                     // Of the two that may be repeated only delete has a condition: the item is gone, as was asked.
                     Some(_) if repeats => return Ok(Ended::Applied),
-                    Some(earlier) => return Err(attempts.gave_up(earlier)),
+                    Some((_, earlier)) => return Err(attempts.gave_up(earlier)),
                 },
                 Fault::Unknown(_) => {
-                    let verdict = self.settle(attempts, key, trace).await;
+                    let since = unknown.as_ref().map_or(now, |(since, _)| *since);
+                    let verdict = self.settle(attempts, key, trace, since).await;
                     match verdict {
                         Some(Verdict::Applied) => return Ok(Ended::Applied),
                         Some(Verdict::Repeat) => {}
                         _ if repeats => {}
                         _ => return Err(attempts.gave_up(&fault)),
                     }
-                    unknown = Some(fault);
+                    unknown = Some((since, fault));
                     attempts.again(&Fault::NotSent(String::new())).await
                 }
                 fault => attempts.again_known(&fault).await,
             };
             if let Err(error) = again {
                 return Err(match &unknown {
-                    Some(earlier) => attempts.gave_up(earlier),
+                    Some((_, earlier)) => attempts.gave_up(earlier),
                     None => error,
                 });
             }
@@ -125,11 +130,17 @@ impl Backend {
     }
 
     /// The one consistent read that decides; none if there is no answer in time.
-    async fn settle(&self, attempts: &mut Attempts<'_>, key: &Key, trace: Trace<'_>) -> Option<Verdict> {
+    async fn settle(
+        &self,
+        attempts: &mut Attempts<'_>,
+        key: &Key,
+        trace: Trace<'_>,
+        since: i64,
+    ) -> Option<Verdict> {
         if let Trace::DeletesAny = trace {
             return Some(Verdict::Unknown);
         }
         let (_, stored) = self.read(attempts, key, Some("Revision, Expires")).await.ok()?;
-        Some(trace.judge(stored.as_ref()))
+        Some(trace.judge(stored.as_ref(), since))
     }
 }

@@ -83,6 +83,22 @@ async fn linearizable_but_for_a_renewal_that_was_on_its_way() {
     assert_eq!(seen, [true, false, false, false, true]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn linearizable_as_an_expiry_in_the_past_proves_no_renewal() {
+    let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let (engine, clock) = (Engine::new(), Clock::simulated(start));
+    let backend = engine.backend("state", Layout::Teleport, &clock, 1).await;
+    let end = start + Duration::from_secs(1);
+    let lease = backend
+        .put(&Item::new("/lease", "1").expiring(end))
+        .await
+        .unwrap();
+    clock.sleep(Duration::from_millis(2500)).await;
+    engine.fates("UpdateItem", [Fate::Dropped]);
+    let renewed = backend.keep_alive(&lease, end).await;
+    assert_eq!(renewed.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+}
+
 #[test]
 fn linearizable_within_the_bound_of_skew_and_delay() {
     let (inexact, unbounded) = (AtomicU64::new(0), AtomicU64::new(0));
