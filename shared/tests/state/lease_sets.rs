@@ -147,7 +147,7 @@ async fn what_is_not_known_is_not_believed() {
         "GetItem" => Fate::Dropped,
         _ => Fate::Served,
     });
-    let bounded = clock.timeout(secs(2), set.put("/c", "y")).await;
+    let bounded = clock.timeout(secs(2), Box::pin(set.put("/c", "y"))).await;
     assert!(bounded.is_err(), "cancelled");
     engine.plan(|_, _| Fate::Served);
     assert!(set.lost_keys().is_empty());
