@@ -1,5 +1,13 @@
 //! The state backend on the embedded engine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
 #[cfg(feature = "testkit")]
 mod conformance;
 mod connections;
@@ -9,11 +17,14 @@ mod faults_batch;
 mod faults_unknown;
 mod faults_visible;
 mod golden;
+mod lease_sets;
 mod linearizable;
 mod lock_faults;
+mod lock_fences;
 mod lock_races;
 mod locks;
 mod mocked;
 mod operations;
 mod policy;
 mod requests;
+mod semaphores;

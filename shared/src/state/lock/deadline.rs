@@ -58,3 +58,37 @@ impl Deadline {
         self.left(clock).is_zero()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whichever_clock_gets_there_first_ends_it() {
+        let clock = Clock::manual(SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_500));
+        let begun = Moment::of(&clock);
+        let ttl = Duration::from_secs(30);
+        let left = |begun: Moment| {
+            let deadline = Deadline::of(begun.expiry(ttl), Duration::from_secs(2), begun);
+            deadline.left(&clock).as_millis()
+        };
+        assert_eq!(left(begun), 27_500);
+        let hour = Duration::from_secs(3600);
+        let (back, ahead) = (begun.wall + hour, begun.wall - Duration::from_secs(10));
+        assert_eq!(
+            left(Moment { wall: back, ..begun }),
+            27_500,
+            "the wall clock was set back since"
+        );
+        assert_eq!(
+            left(Moment { wall: ahead, ..begun }),
+            17_500,
+            "it went on while the machine slept"
+        );
+        let deadline = Deadline::of(begun.expiry(ttl), Duration::from_secs(2), begun);
+        clock.advance(Duration::from_millis(27_499));
+        assert!(!deadline.has_passed(&clock));
+        clock.advance(Duration::from_millis(1));
+        assert!(deadline.has_passed(&clock));
+    }
+}
