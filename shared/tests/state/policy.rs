@@ -92,9 +92,7 @@ async fn every_operation(backend: &Backend, clock: &Clock) {
     backend.atomic_write(&actions).await.unwrap();
     backend.conditional_delete(&a, &lease.revision).await.unwrap();
     backend.delete(&c).await.unwrap();
-    let many: Vec<Item> = (0..30)
-        .map(|i| Item::new(n.join(&i.to_string()), "x"))
-        .collect();
+    let many: Vec<Item> = (0..30).map(|i| Item::new(n.join(&i.to_string()), "x")).collect();
     backend.put_batch(&many).await.all().unwrap();
     backend.delete_batch(&[n.join("0")]).await.all().unwrap();
     assert_eq!(
