@@ -6,6 +6,7 @@ mod faults;
 mod faults_batch;
 mod faults_unknown;
 mod faults_visible;
+mod memory;
 mod mocked;
 mod operations;
 mod requests;
