@@ -107,7 +107,7 @@ impl Fault {
             ),
             "ItemCollectionSizeLimitExceededException" => Self::Final(ErrorKind::TooLarge, said),
             "ValidationException" => Self::Final(validation(&said), said),
-            _ if status >= 500 || status < 400 => Self::Unknown(said),
+            _ if !(400..500).contains(&status) => Self::Unknown(said),
             _ => Self::Final(ErrorKind::BadParameter, said),
         }
     }

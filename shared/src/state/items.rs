@@ -28,7 +28,8 @@ enum Want {
 
 impl Backend {
     /// The items of a range, in order, read as they are asked for: a page (1,000 items or 1 MB, expired ones counted)
-    /// a partition is held, never more. With a limit no more items are asked for than can still be used.
+    /// a partition is held, never more. With a limit no more items are asked for than can still be used, but for those in
+    /// the place of expired ones.
     ///
     /// Requests: one a page and partition, each a read unit for each 4 KB of the page, expired items included, and one at
     /// least. A page is consistent, the range as a whole is not: what is written meanwhile may or may not be seen. Expiry is
@@ -145,6 +146,7 @@ impl Backend {
             want,
             from: None,
             done: false,
+            least: 0,
             buffer: VecDeque::new(),
         })
     }
@@ -203,6 +205,8 @@ struct Pages {
     want: Want,
     from: Option<Attributes>,
     done: bool,
+    /// How many items the next page must be asked for at least, since the last one had expired ones among its own.
+    least: usize,
     buffer: VecDeque<(Key, Attributes)>,
 }
 
@@ -213,7 +217,15 @@ struct Page {
 
 impl Pages {
     /// The next page; it may be empty with more to come. 0 asks for as many as fit.
+    ///
+    /// DynamoDB counts the limit before it leaves out what has expired: where something was, the next page is asked for
+    /// twice as many, or a range that begins with many expired items would take a request for each.
     async fn next(&mut self, limit: usize) -> Result<Page, Error> {
+        let limit = if limit > 0 {
+            limit.max(self.least).min(PAGE)
+        } else {
+            0
+        };
         let backend = &self.backend;
         let mut attempts = Attempts::new(backend, self.operation, None);
         loop {
@@ -263,6 +275,11 @@ impl Pages {
                     backend.charge(self.operation, answer.consumed_capacity());
                     self.from = answer.last_evaluated_key;
                     self.done = self.from.is_none();
+                    self.least = if answer.count < answer.scanned_count {
+                        2 * limit
+                    } else {
+                        0
+                    };
                     return Ok(Page {
                         count: answer.count,
                         items: answer.items.unwrap_or_default(),

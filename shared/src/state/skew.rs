@@ -119,8 +119,13 @@ mod tests {
                 .http_client(answering)
                 .build();
             let client = Client::from_conf(client);
-            let backend = Backend::unverified(&client, Config::default(), clock, Random::seeded(1));
-            backend.get(&Key::from("/k")).await.unwrap_err();
+            let config = Config {
+                table_name: "skew".to_owned(),
+                ..Config::default()
+            };
+            let backend = Backend::unverified(&client, config, clock, Random::seeded(1));
+            let none = backend.get(&Key::from("/k")).await.unwrap_err();
+            assert_eq!(none.kind(), crate::state::ErrorKind::NotFound, "{none}");
             let proven = backend.skew().proven();
             let expected = if seen { hour } else { Duration::ZERO };
             assert!(

@@ -23,6 +23,7 @@ mod lock_faults;
 mod lock_fences;
 mod lock_races;
 mod locks;
+mod memory;
 mod mocked;
 mod operations;
 mod policy;

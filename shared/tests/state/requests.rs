@@ -301,3 +301,31 @@ async fn reads_send_what_limits_the_answer() {
     assert!(sent[2].answer.get("Items").is_none_or(Value::is_null));
     assert!(sent.iter().all(|sent| sent.body["ConsistentRead"] == true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn expired_items_in_the_way_of_a_limit_do_not_take_a_request_each() {
+    let (engine, backend) = open(Layout::Teleport).await;
+    let mut items: Vec<Item> = (0..500)
+        .map(|n| Item::new(format!("/{n:03}").as_str(), "v"))
+        .collect();
+    for item in &mut items[..450] {
+        item.expires = Some(at(1));
+    }
+    backend.put_batch(&items).await.all().unwrap();
+    backend.clock().sleep(Duration::from_secs(2)).await;
+    engine.sent();
+    let all = ItemsParams::from(Range::prefix("/"));
+    let first = backend.get_range(all.clone().limit(1)).await.unwrap();
+    assert_eq!(first[0].key, Key::from("/450"));
+    let limits = |engine: &Engine| -> Vec<u64> {
+        let sent = engine.sent();
+        sent.iter()
+            .filter_map(|sent| sent.body["Limit"].as_u64())
+            .collect()
+    };
+    assert_eq!(limits(&engine), [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+    // None in the way: what is asked for is what is left.
+    let last = backend.get_range(all.descending().limit(30)).await.unwrap();
+    assert_eq!(last.len(), 30);
+    assert_eq!(limits(&engine), [30]);
+}
