@@ -1,5 +1,13 @@
 //! The state backend on the embedded engine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
 mod engine;
 mod linearizable;
 mod operations;
