@@ -10,6 +10,13 @@ use super::{Layout, Revision};
 /// An item without an expiry, or with one not past.
 const LIVE: &str = "(attribute_not_exists(Expires) OR Expires >= :now)";
 
+/// Text, names and values, as a request takes them.
+pub(super) type Parts = (
+    String,
+    Option<HashMap<String, String>>,
+    Option<HashMap<String, AttributeValue>>,
+);
+
 /// An expression with what it names.
 #[derive(Debug, Clone)]
 pub(super) struct Expression {
@@ -82,13 +89,7 @@ impl Expression {
     }
 
     /// The text, the names and the values, as a request takes them.
-    pub(super) fn parts(
-        self,
-    ) -> (
-        String,
-        Option<HashMap<String, String>>,
-        Option<HashMap<String, AttributeValue>>,
-    ) {
+    pub(super) fn parts(self) -> Parts {
         let Self { text, names, values } = self;
         (
             text,

@@ -95,8 +95,8 @@ pub(crate) async fn run(engine: &Engine, seed: u64, setting: Setting) -> History
             keys,
             backend,
             wire,
-            shared: shared.clone(),
-            known: known.clone(),
+            shared: Arc::clone(&shared),
+            known: Arc::clone(&known),
             seed,
             calls: CALLS / clients,
         }

@@ -116,12 +116,24 @@ pub(crate) enum Outcome {
     Read(Stored),
     /// It was applied; with the revision that it wrote, if any.
     Applied(Option<u32>),
-    /// It was applied or refused, this error says why.
+    /// A condition did not hold, or there was nothing to read.
     Refused(ErrorKind),
     /// It was not applied, for want of capacity, quiet or a connection.
     NotApplied(ErrorKind),
     /// Nobody knows.
     Unknown,
+}
+
+impl Outcome {
+    /// How it is counted.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Read(_) => "read".to_owned(),
+            Self::Applied(_) => "applied".to_owned(),
+            Self::Refused(kind) | Self::NotApplied(kind) => format!("{kind:?}"),
+            Self::Unknown => "unknown".to_owned(),
+        }
+    }
 }
 
 /// A call with all that its caller saw of it.

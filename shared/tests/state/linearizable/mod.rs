@@ -16,11 +16,13 @@ mod plants;
 mod skew;
 mod wire;
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use checker::{Rules, counterexample};
 use clients::{Setting, engine, run};
-use history::{History, Outcome};
+use history::History;
 use plants::Plant;
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -58,30 +60,29 @@ fn histories(seeds: std::ops::Range<u64>, setting: Setting, each: impl Fn(Histor
 fn linearizable() {
     let (seed, count) = (seed(), setting("TIDEWATCH_HISTORIES", 1000));
     println!("TIDEWATCH_SEED={seed} TIDEWATCH_HISTORIES={count}");
-    let unknown = AtomicU64::new(0);
-    let calls = AtomicU64::new(0);
+    let (ended, failed) = (Mutex::new(BTreeMap::new()), Mutex::new(None));
     histories(seed..seed + count, Setting::default(), |history| {
-        if let Some(least) = counterexample(&history, Rules::Exact) {
-            panic!("not linearizable: {least}");
-        }
         assert!(history.operations.len() >= 40);
-        let unknowns = history
-            .operations
-            .iter()
-            .filter(|one| one.outcome == Outcome::Unknown)
-            .count();
-        unknown.fetch_add(unknowns as u64, Ordering::Relaxed);
-        calls.fetch_add(history.operations.len() as u64, Ordering::Relaxed);
+        if let Some(least) = counterexample(&history, Rules::Exact) {
+            *failed.lock().unwrap() = Some(least);
+            return false;
+        }
+        for operation in history.operations {
+            *ended.lock().unwrap().entry(operation.outcome.name()).or_insert(0) += 1;
+        }
         true
     });
-    println!("{calls:?} calls, {unknown:?} of them of unknown outcome");
+    if let Some(least) = failed.into_inner().unwrap() {
+        panic!("not linearizable: {least}");
+    }
+    println!("calls by how they ended: {:?}", ended.into_inner().unwrap());
 }
 
 /// Runs histories with a fault until one is caught, and shows it.
 fn catches(plant: Plant) {
     let seed = seed();
     let made = AtomicU64::new(0);
-    let caught = std::sync::Mutex::new(None);
+    let caught = Mutex::new(None);
     let setting = Setting {
         plant: Some(plant),
         ..Setting::default()

@@ -160,7 +160,7 @@ impl Wire {
     pub(crate) fn new(engine: &Engine, shared: &Arc<Shared>, clock: &Clock, plant: Option<Plant>) -> Self {
         Self {
             engine: engine.clone(),
-            shared: shared.clone(),
+            shared: Arc::clone(shared),
             clock: clock.clone(),
             plant,
             current: Arc::default(),
