@@ -78,7 +78,7 @@ async fn each_success_takes_one_request_at_its_least_price() {
                 }
                 lease = backend.update(&item).await.unwrap();
                 is("update", put);
-                lease = backend
+                backend
                     .conditional_update(&item.clone().at(&lease.revision))
                     .await
                     .unwrap();
