@@ -33,6 +33,7 @@ mod check;
 mod contention;
 mod crud;
 mod expiry;
+mod locks;
 mod ranges;
 mod store;
 
@@ -186,6 +187,7 @@ pub fn cases() -> Vec<Case> {
             Box::pin(expiry::written_again(s))
         }),
         Case::later("09 watchers close", Watcher),
+        Case::new("10 locking", |s| Box::pin(locks::locking(s))),
         Case::new("11 concurrent operations", |s| {
             Box::pin(contention::concurrent_operations(s))
         })
