@@ -5,7 +5,9 @@
 //! after it was applied, never between, and all clients are on one clock, so the check is exact. Ranges and batches are
 //! not in it.
 //!
-//! `TIDEWATCH_SEED` sets the seed of the first history, `TIDEWATCH_HISTORIES` how many there are.
+//! `TIDEWATCH_SEED` sets the seed of the first history, `TIDEWATCH_HISTORIES` how many there are. A fault is shown with
+//! its history's own seed, which makes it again by itself. Values are written once each, so what was read tells who wrote
+//! it.
 
 mod cases;
 mod checker;
