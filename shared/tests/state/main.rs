@@ -1,4 +1,11 @@
-//! The state backend on the embedded engine.
+//! The state backend on the embedded engine, on a mocked service and over broken connections.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod connections;
 mod engine;
