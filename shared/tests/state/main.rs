@@ -1,11 +1,4 @@
-//! The state backend on the embedded engine.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout
-)]
+//! The state backend on the embedded engine, on a mocked service and over broken connections.
 
 #![allow(
     clippy::unwrap_used,

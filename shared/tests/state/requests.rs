@@ -78,10 +78,8 @@ async fn each_success_takes_one_request_at_its_least_price() {
                 }
                 lease = backend.update(&item).await.unwrap();
                 is("update", put);
-                backend
-                    .conditional_update(&item.clone().at(&lease.revision))
-                    .await
-                    .unwrap();
+                let pinned = item.clone().at(&lease.revision);
+                backend.conditional_update(&pinned).await.unwrap();
                 is("conditional_update", put);
                 backend.compare_and_swap(&item, &item).await.unwrap();
                 is("compare_and_swap", put);

@@ -48,7 +48,7 @@ pub(super) async fn run(global: &Global, args: DumpArgs) -> Result<Exit, Failure
     let spinner = output.spinner();
     let range = Range::prefix(args.prefix);
     let progress = |count: u64| {
-        if count % 100 == 0 {
+        if count.is_multiple_of(100) {
             spinner.set_message(format!("{count} items"));
         }
     };
