@@ -1,5 +1,12 @@
 //! `tidewatch state …` as an operator types it, against the embedded engine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
 #[path = "table/machine.rs"]
 #[allow(dead_code)] // The table commands' tests use the rest.
 mod machine;
