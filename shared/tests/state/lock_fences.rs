@@ -109,18 +109,19 @@ async fn numbers_grow_whichever_step_breaks() {
                 let configuration = lock(10).fenced();
                 let mut numbers = vec![released(backend.acquire_lock(&configuration).await.unwrap()).await];
                 let (mut made, mut left) = (0, fates.clone());
+                let (time, mut broken) = (clock.clone(), None);
                 engine.plan(move |operation, _| {
                     made += 1;
                     if made > step && !left.is_empty() {
+                        broken = Some(time.instant());
                         return left.remove(0);
                     }
-                    // The read that would settle it does not either.
-                    let settles = made == step + 2 && operation == "GetItem";
-                    if settles && unsettled {
-                        Fate::Dropped
-                    } else {
-                        Fate::Served
+                    // The reads that would settle it do not either, for as long as the lock lasts.
+                    let settles = broken.is_some_and(|since| time.instant() - since < secs(12));
+                    if settles && unsettled && operation == "GetItem" {
+                        return Fate::Dropped;
                     }
+                    Fate::Served
                 });
                 let limit = if crash { millis(100) } else { secs(60) };
                 let acquiring = Box::pin(backend.acquire_lock(&configuration));
