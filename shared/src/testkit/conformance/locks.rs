@@ -38,13 +38,13 @@ async fn handed_over(s: &Store, lock: &LockConfiguration, held: LockGuard) -> Re
     let released = AtomicBool::new(false);
     let release = async {
         // Long enough for the other to have asked; a clock that stands still is moved, so that it asks again.
-        for _ in 0..5 {
+        for _ in 0..2 {
             s.advance(Duration::from_secs(1)).await;
             yield_now().await;
         }
         released.store(true, Ordering::SeqCst);
         let outcome = held.release().await;
-        for _ in 0..20 {
+        for _ in 0..5 {
             s.advance(Duration::from_secs(1)).await;
             yield_now().await;
         }
@@ -63,5 +63,7 @@ async fn handed_over(s: &Store, lock: &LockConfiguration, held: LockGuard) -> Re
 
 /// Lets the requests of others go on.
 async fn yield_now() {
-    crate::clock::Clock::system().sleep(Duration::from_millis(20)).await;
+    crate::clock::Clock::system()
+        .sleep(Duration::from_millis(20))
+        .await;
 }
