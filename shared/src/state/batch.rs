@@ -325,7 +325,7 @@ impl Writes {
         let write = match write {
             Ok(request) => {
                 // Not by a look through the order: batches may have many thousands of keys.
-                if !self.all.get(key).is_some_and(|write| write.request.is_some()) {
+                if self.all.get(key).is_none_or(|write| write.request.is_none()) {
                     self.order.push(key.clone());
                 }
                 Write {

@@ -23,8 +23,11 @@ async fn five(s: &Store) -> Result<Vec<Item>, String> {
     Ok(stored)
 }
 
-/// A range of Teleport's shape, and the places in [`five`] that it takes.
-fn fetches(s: &Store) -> Result<Vec<(&'static str, Range, std::ops::Range<usize>)>, String> {
+/// What is read, and the places in [`five`] of what is due.
+type Fetch = (&'static str, Range, std::ops::Range<usize>);
+
+/// Ranges of either shape.
+fn fetches(s: &Store) -> Result<Vec<Fetch>, String> {
     let end = |key: &Key| key.range_end().ok_or("a key has no range end".to_owned());
     let key = |name: &str| s.key(name);
     let whole = key("in/");
