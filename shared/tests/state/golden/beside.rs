@@ -76,7 +76,7 @@ async fn what_expired_and_was_not_deleted_is_absent() {
     }
     assert_eq!(
         stored(&engine).into_values().collect::<Vec<_>>(),
-        [expired.clone()]
+        std::slice::from_ref(&expired)
     );
 
     backend.create(&new).await.unwrap();

@@ -123,7 +123,7 @@ async fn every_stored_image_reads_as_what_it_is() {
             let found = found.unwrap();
             assert_eq!(found, due, "{name}: {image}");
             assert_eq!(found.value, due.value, "{name}: {image}");
-            assert_eq!(listed, [due.clone()], "{name}: {image}");
+            assert_eq!(listed, std::slice::from_ref(&due), "{name}: {image}");
             let entry = &entries[0];
             assert_eq!(
                 (&entry.key, &entry.expires, &entry.revision),
