@@ -9,6 +9,7 @@
 )]
 
 #[path = "table/machine.rs"]
+#[allow(dead_code)] // The state commands' tests use the rest.
 mod machine;
 
 use machine::Machine;

@@ -33,18 +33,8 @@ async fn suite<F: Future<Output = Harness>>(on: &str, cases: &[Case], constructo
     let mut failed = Vec::new();
     let only = std::env::var("TIDEWATCH_CASE").unwrap_or_default();
     for case in cases.iter().filter(|case| case.name.contains(&only)) {
-<<<<<<< HEAD
-        let machine = Clock::system();
-        let begun = machine.instant();
-        let outcome = run(case, &constructor).await;
-        println!(
-            "conformance {on}: {case}: {outcome} ({:.2?})",
-            machine.instant() - begun
-        );
-=======
         let outcome = run(case, &constructor).await;
         println!("conformance {on}: {case}: {outcome}");
->>>>>>> kit
         if let Outcome::Failed(what) = outcome {
             failed.push(format!("{case}: {what}"));
         }

@@ -23,16 +23,10 @@ async fn five(s: &Store) -> Result<Vec<Item>, String> {
     Ok(stored)
 }
 
-<<<<<<< HEAD
-/// What it is, a range of Teleport's shape, and the places in [`five`] that it takes.
-type Fetch = (&'static str, Range, std::ops::Range<usize>);
-
-=======
 /// What is read, and the places in [`five`] of what is due.
 type Fetch = (&'static str, Range, std::ops::Range<usize>);
 
 /// Ranges of either shape.
->>>>>>> kit
 fn fetches(s: &Store) -> Result<Vec<Fetch>, String> {
     let end = |key: &Key| key.range_end().ok_or("a key has no range end".to_owned());
     let key = |name: &str| s.key(name);
