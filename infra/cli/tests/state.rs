@@ -202,3 +202,28 @@ async fn a_command_runs_under_a_lock_and_gives_its_status() {
     assert!(refused.err.contains(".locks/jobs/nightly"), "{}", refused.err);
     assert_eq!(backend.get(&held.key).await.unwrap().value, held.value);
 }
+
+#[tokio::test]
+async fn fences_only_grow_and_odd_expiries_can_be_shown_and_removed() {
+    let (machine, backend) = machine().await;
+    let run = async |arguments: &str| machine.state(&teleport(arguments)).await;
+    backend.put(&Item::new(".fences/job", "9")).await.unwrap();
+    // Milliseconds where seconds are due: the year 58,000.
+    let odd = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000_000);
+    backend.put(&Item::new("/odd", "x").expiring(odd)).await.unwrap();
+    backend
+        .put(&Item::new(".locks/job", [1; 16]).expiring(odd))
+        .await
+        .unwrap();
+    run("put .fences/job 8 --write --yes").await.expect(2);
+    run("put .fences/job 10 --write --yes").await.expect(0);
+    run("rm .fences/job --write --yes").await.expect(2);
+    run("rm --prefix .fences/ --write --yes").await.expect(2);
+    assert!(run("get /odd").await.expect(0).out.contains("@1800000000000"));
+    run("ls --long").await.expect(0);
+    run("rm --prefix . --write --yes").await.expect(0);
+    run("rm /odd --write --yes").await.expect(0);
+    assert_eq!(run("ls").await.expect(0).out, ".fences/job\n.locks/job\n");
+    run("rm --prefix .locks/ --write --yes").await.expect(0);
+    assert_eq!(run("ls").await.expect(0).out, ".fences/job\n");
+}

@@ -20,6 +20,7 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// How long an identical request is sent again after an unknown outcome: later its clock would be stale. DynamoDB itself
 /// remembers the token for ten minutes.
 const SAME_REQUEST: Duration = Duration::from_secs(10);
+const SAME_SECONDS: i64 = 10;
 
 /// What must hold for the key of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +191,17 @@ impl Backend {
             let token = self.random().uuid().hyphenated().to_string();
             let items = self.items_of(attempts, actions, now)?;
             let mut unknown = false;
+            let mut last: Option<Fault> = None;
             let known = loop {
+                // By both clocks: a process may have been frozen before this.
+                let age = attempts.now() - now;
+                let stale =
+                    self.clock().instant() - drawn >= SAME_REQUEST || !(0..SAME_SECONDS).contains(&age);
+                if let Some(last) = &last
+                    && stale
+                {
+                    return self.prove(attempts, put, last).await;
+                }
                 let request = self
                     .client()
                     .transact_write_items()
@@ -213,10 +224,10 @@ impl Backend {
                 }
                 // From here on every answer but success may be about a request that was applied before.
                 let repeats = !matches!(fault, Fault::Final(..) | Fault::Refused(_));
-                let fresh = self.clock().instant() - drawn < SAME_REQUEST;
-                if !(repeats && fresh && attempts.again(&fault).await.is_ok()) {
-                    return self.prove(attempts, put, &fault).await;
+                if !(repeats && attempts.again(&fault).await.is_ok()) {
+                    return self.prove(attempts, put, last.as_ref().unwrap_or(&fault)).await;
                 }
+                last.get_or_insert(fault);
             };
             match known {
                 Fault::Refused(_) => {

@@ -23,6 +23,8 @@ pub(super) struct Attempts<'b> {
     operation: &'static str,
     key: Option<&'b Key>,
     deadline: Instant,
+    /// The backend was closed before the call.
+    closed: bool,
     made: u32,
     /// Pauses since the call last got further.
     pauses: u32,
@@ -37,6 +39,7 @@ impl<'b> Attempts<'b> {
             operation,
             key,
             deadline: backend.deadline(),
+            closed: backend.is_closed(),
             made: 0,
             pauses: 0,
             credentials: 0,
@@ -59,7 +62,7 @@ impl<'b> Attempts<'b> {
         &mut self,
         request: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        if self.backend.is_closed() {
+        if self.closed {
             return Err(Fault::Final(
                 ErrorKind::Closed,
                 "the backend was closed".to_owned(),

@@ -16,7 +16,10 @@ use crate::random::Random;
 /// A key-value backend on one DynamoDB table.
 ///
 /// Cheap to clone; clones share everything, [`close`](Self::close) too. All reads are consistent. Each call is bounded
-/// by the configuration's `operation_timeout` or by [`with_deadline`](Self::with_deadline), its retries included.
+/// by the configuration's `operation_timeout` or by [`with_deadline`](Self::with_deadline), its retries included; of a
+/// stream each page is.
+/// On an eventually consistent global table every operation with a condition, `delete` too, is refused as
+/// [`WrongTable`](super::ErrorKind::WrongTable) unless the configuration says that only this region writes.
 /// Calls are safe to cancel in that nothing is left half-done; a write that is cancelled may have been applied, or be
 /// applied yet.
 #[derive(Clone)]
@@ -35,6 +38,9 @@ struct Inner {
     replication: Replication,
     closed: AtomicBool,
 }
+
+/// The longest that a call may take, whatever the configuration says: sums of times have an end.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What a table's replicas in other regions allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +89,14 @@ impl Backend {
         }
     }
 
+    /// The same backend, just made, with another layout. What its client has seen of the clocks stays.
+    pub(super) fn with_layout(mut self, layout: Layout) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.config.layout = layout;
+        }
+        self
+    }
+
     /// Teleport's name of this backend: `dynamodb`.
     pub fn get_name(&self) -> &'static str {
         super::BACKEND_NAME
@@ -119,7 +133,8 @@ impl Backend {
 
     /// The same backend, whose `put` and `delete` are sent again after an unknown outcome instead of ending as
     /// [`OutcomeUnknown`](super::ErrorKind::OutcomeUnknown). A put so repeated can undo somebody's later write, a delete
-    /// can take it away: only for keys that one process writes.
+    /// can take it away, and after a lost answer delete succeeds also if nothing was there: only for keys that one process
+    /// writes.
     #[must_use]
     pub fn at_least_once(&self) -> Self {
         Self {
@@ -129,7 +144,7 @@ impl Backend {
     }
 
     /// Ends the backend and all its clones: calls from now on are refused as [`Closed`](super::ErrorKind::Closed), those
-    /// under way go on to their end.
+    /// under way go on to their end, but streams and `delete_range`, which end at the page they are at.
     pub fn close(&self) {
         self.inner.closed.store(true, Ordering::Relaxed);
     }
@@ -164,7 +179,7 @@ impl Backend {
 
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
-            .unwrap_or_else(|| self.clock().instant() + self.inner.config.operation_timeout)
+            .unwrap_or_else(|| self.clock().instant() + self.inner.config.operation_timeout.min(LONGEST))
     }
 
     /// Counts a request through the facade of the crate `metrics`.

@@ -27,7 +27,7 @@ pub struct BatchOutcome<T> {
 }
 
 impl<T> BatchOutcome<T> {
-    /// All successes, or the first error. The message of it says how many of the batch failed.
+    /// All successes, or the first error.
     ///
     /// # Errors
     /// The first error, if there is one.
@@ -48,15 +48,14 @@ impl Backend {
         for item in items {
             let revision = Revision::draw(self.random());
             let now = attempts.now();
-            let write = self.layout().marshal(item, &revision).map(|mut stored| {
-                stored.insert("Timestamp".to_owned(), number(now));
-                stored
-            });
-            let write = match write {
-                Ok(stored) => match too_large(size(&stored)) {
+            let write = match self.layout().marshal(item, &revision) {
+                Ok(mut stored) => match too_large(size(&stored)) {
                     Some(too_large) => Err(attempts.error(ErrorKind::TooLarge, too_large)),
                     None => PutRequest::builder()
-                        .set_item(Some(stored))
+                        .set_item({
+                            stored.insert("Timestamp".to_owned(), number(now));
+                            Some(stored)
+                        })
                         .build()
                         .map(|put| WriteRequest::builder().put_request(put).build())
                         .map_err(|error| attempts.error(ErrorKind::BadParameter, error.to_string())),
@@ -111,7 +110,7 @@ impl Backend {
     ///
     /// # Errors
     /// [`Unfinished`](ErrorKind::Unfinished) with the number deleted if the deadline passes half-way: call again to go
-    /// on. [`BadParameter`](ErrorKind::BadParameter) for a range without start or end.
+    /// on; [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) if that is so of the first of them. [`BadParameter`](ErrorKind::BadParameter) for a range without start or end.
     pub async fn delete_range(&self, range: &Range) -> Result<u64, Error> {
         let mut attempts = Attempts::new(self, "delete_range", None);
         let backend = self.with_deadline(attempts.deadline());
@@ -124,7 +123,7 @@ impl Backend {
                 "delete_range",
                 self.table(),
                 None,
-                format!("{deleted} items were deleted; call again to go on. Then: {error}"),
+                format!("at least {deleted} items were deleted; call again to go on. Then: {error}"),
             ),
         };
         let mut found: Vec<Attributes> = Vec::new();
@@ -146,6 +145,7 @@ impl Backend {
                 batch.push(write.map_err(|wrong| attempts.error(ErrorKind::BadParameter, wrong))?);
             }
             // A deletion may be repeated here: the promise is about what was there at the call.
+            let mut lost: Option<Fault> = None;
             while !batch.is_empty() {
                 let before = batch.len();
                 let fault = match self.send_batch(&mut attempts, batch.clone()).await {
@@ -153,7 +153,10 @@ impl Backend {
                         batch = left;
                         unprocessed()
                     }
-                    Err(Fault::Unknown(said)) => Fault::NotSent(said),
+                    Err(Fault::Unknown(said)) => {
+                        lost = Some(Fault::Unknown(said.clone()));
+                        Fault::NotSent(said)
+                    }
                     Err(fault) => fault,
                 };
                 if batch.len() < before {
@@ -161,8 +164,11 @@ impl Backend {
                     attempts.progressed();
                 }
                 if !batch.is_empty() {
-                    let again = attempts.again_known(&fault).await;
-                    again.map_err(|error| unfinished(deleted, error))?;
+                    if let Err(error) = attempts.again_known(&fault).await {
+                        // What was lost on the way may have been deleted, or be deleted yet.
+                        let error = lost.map_or(error, |lost| attempts.gave_up(&lost));
+                        return Err(unfinished(deleted, error));
+                    }
                 }
             }
         }
@@ -315,13 +321,12 @@ fn deletion(primary: Attributes) -> Result<WriteRequest, String> {
 }
 
 /// The writes of a batch, one a key, and what became of them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Writes {
     order: Vec<Key>,
     all: HashMap<Key, Write>,
 }
 
-#[derive(Debug)]
 struct Write {
     request: Option<WriteRequest>,
     revision: Option<Revision>,

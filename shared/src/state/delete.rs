@@ -147,6 +147,7 @@ impl Backend {
     /// [`NotFound`](ErrorKind::NotFound) if there is none or it has expired, and what any request may end with.
     pub async fn keep_alive_unchecked(&self, key: &Key, expires: SystemTime) -> Result<(), Error> {
         let mut attempts = Attempts::new(self, "keep_alive_unchecked", Some(key));
+        self.conditions_hold(&attempts)?;
         let primary = self.primary(&attempts, key)?;
         let request = |now| {
             let condition = Expression::present(self.layout(), now);

@@ -32,7 +32,7 @@ pub struct Header {
     pub at: i64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Line {
     key: String,
     value: String,
@@ -225,7 +225,7 @@ impl Backend {
             return Ok((Fate::Same, None));
         }
         if item.key.has_prefix(&Key::from(format!("{}/", Key::FENCES))) {
-            // A number only grows, overwriting or not.
+            // A number only grows, overwriting or not: one that went back would let an old holder in.
             return Ok(match (decimal(&stored.value), decimal(&item.value)) {
                 (Some(there), Some(new)) if new > there => (Fate::Overwritten, Some(stored.revision)),
                 _ => (Fate::Fence, None),

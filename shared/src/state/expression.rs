@@ -18,7 +18,7 @@ pub(super) type Parts = (
 );
 
 /// An expression with what it names.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Expression {
     pub(super) text: String,
     names: HashMap<String, String>,

@@ -13,7 +13,6 @@ use crate::aws::describe;
 pub(super) type Attributes = HashMap<String, AttributeValue>;
 
 /// Why an attempt did not succeed.
-#[derive(Debug)]
 pub(super) enum Fault {
     /// A condition did not hold. Not applied.
     Refused(Option<Attributes>),

@@ -88,6 +88,7 @@ impl Revision {
 
     /// Of a stored item: what it has, or [`BLANK`](Self::BLANK).
     pub(super) fn stored(text: Option<&String>) -> Self {
+        let text = text.filter(|text| !text.is_empty());
         Self(text.cloned().unwrap_or_else(|| Self::BLANK.to_owned()))
     }
 

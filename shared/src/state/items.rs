@@ -59,7 +59,8 @@ impl Backend {
     /// # Errors
     /// The first that [`items`](Self::items) meets.
     pub async fn get_range(&self, params: ItemsParams) -> Result<Vec<Item>, Error> {
-        self.items(params).try_collect().await
+        let backend = self.with_deadline(self.deadline());
+        backend.items(params).try_collect().await
     }
 
     /// How many items a range has. Requests and price as [`items`](Self::items) over all of it: every item is read.
@@ -68,8 +69,9 @@ impl Backend {
     /// The first that [`items`](Self::items) would meet.
     pub async fn count(&self, range: &Range) -> Result<u64, Error> {
         let params = ItemsParams::from(range.clone());
+        let backend = self.with_deadline(self.deadline());
         let counts = (0..self.layout().partitions()).map(|partition| {
-            let pages = self.pages("count", partition, &params, Want::Count);
+            let pages = backend.pages("count", partition, &params, Want::Count);
             async {
                 let mut pages = pages?;
                 let mut total: u64 = 0;
@@ -317,7 +319,13 @@ impl Merge {
             return Ok(None);
         }
         let limit = self.left.min(PAGE);
-        try_join_all(self.partitions.iter_mut().map(|pages| pages.fill(limit))).await?;
+        if self
+            .partitions
+            .iter()
+            .any(|pages| pages.buffer.is_empty() && !pages.done)
+        {
+            try_join_all(self.partitions.iter_mut().map(|pages| pages.fill(limit))).await?;
+        }
         let first = self
             .partitions
             .iter_mut()

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::attempts::Attempts;
 use super::lock::{Deadline, Moment, ttl_fault};
 use super::{Backend, BatchOutcome, Error, ErrorKind, Item, Key, Lease, Revision};
+use crate::clock::Instant;
 
 const OPERATION: &str = "lease_set";
 /// The wall clock may jump while one sleeps by the monotonic one: it is looked at this often.
@@ -99,10 +100,8 @@ impl LeaseSet {
         let stored = match &held {
             None => backend.put(&item).await,
             Some(revision) => {
-                self.change(&key, |member| member.writing = true);
-                let stored = backend.conditional_update(&item.at(revision)).await;
-                self.change(&key, |member| member.writing = false);
-                stored
+                let _writing = Writing::begin(self, &key);
+                backend.conditional_update(&item.at(revision)).await
             }
         };
         match stored {
@@ -197,7 +196,10 @@ impl LeaseSet {
     /// Keeps all keys alive every half of the ttl, sooner if little is left of one, until one is lost; answers which.
     /// Cancel-safe; to be run beside what the keys stand for.
     pub async fn keep(&self) -> Vec<Key> {
+        let clock = self.backend.clock();
         let mut soon = false;
+        // When the next renewal is due. Puts may bring it forward, and never put it off.
+        let mut due = None;
         loop {
             let lost = self.lost_keys();
             if !lost.is_empty() || self.state.borrow().revoked {
@@ -209,12 +211,17 @@ impl LeaseSet {
             } else {
                 left.min(self.ttl / 2)
             };
+            let at = clock.instant() + pause;
+            let at = due.map_or(at, |due: Instant| due.min(at));
+            due = Some(at);
+            let pause = at.saturating_duration_since(clock.instant());
             let mut changes = self.state.subscribe();
-            let sleep = std::pin::pin!(self.backend.clock().sleep(pause));
+            let sleep = std::pin::pin!(clock.sleep(pause));
             // A key that was just put may have to be renewed sooner than all others.
             if let Either::Right(_) = select(sleep, std::pin::pin!(changes.changed())).await {
                 continue;
             }
+            due = None;
             let outcome = self.keep_alive_all().await;
             soon = outcome.results.iter().any(|(_, renewed)| renewed.is_err());
         }
@@ -313,5 +320,21 @@ impl LeaseSet {
 
     fn error(&self, kind: ErrorKind, key: &Key, what: impl Into<String>) -> Error {
         Error::new(kind, OPERATION, self.backend.table(), Some(key), what)
+    }
+}
+
+/// A write of a member that is under way, also while its future is dropped.
+struct Writing<'a>(&'a LeaseSet, &'a Key);
+
+impl<'a> Writing<'a> {
+    fn begin(set: &'a LeaseSet, key: &'a Key) -> Self {
+        set.change(key, |member| member.writing = true);
+        Self(set, key)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.change(self.1, |member| member.writing = false);
     }
 }

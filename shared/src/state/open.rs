@@ -45,14 +45,21 @@ impl Backend {
         .await;
         let (backend, live) = opened?;
         if auto_scaling {
-            backend.scale(&sdk, &live).await?;
+            backend.scale(sdk, &live).await?;
         }
         Ok(backend)
     }
 
     #[cfg(feature = "autoscaling")]
-    async fn scale(&self, sdk: &aws_config::SdkConfig, live: &Live) -> Result<(), Error> {
-        let registered = super::AutoScaling::new(sdk).register(self.config(), live).await;
+    async fn scale(&self, sdk: aws_config::SdkConfig, live: &Live) -> Result<(), Error> {
+        let mut sdk = sdk.into_builder();
+        if self.config().endpoint.is_some() {
+            // It is DynamoDB's, not that of this service.
+            sdk.set_endpoint_url(None);
+        }
+        let registered = super::AutoScaling::new(&sdk.build())
+            .register(self.config(), live)
+            .await;
         registered.map(drop).map_err(|error| {
             Error::new(
                 ErrorKind::BadParameter,
@@ -65,7 +72,7 @@ impl Backend {
     }
 
     #[cfg(not(feature = "autoscaling"))]
-    async fn scale(&self, _: &aws_config::SdkConfig, _: &Live) -> Result<(), Error> {
+    async fn scale(&self, _: aws_config::SdkConfig, _: &Live) -> Result<(), Error> {
         tracing::warn!(
             table = self.table(),
             "auto_scaling was asked for, but this program was built without the feature `autoscaling`"
@@ -97,8 +104,8 @@ impl Backend {
     /// partitioned namespace is opened with as many partitions as it was made with, whatever the configuration says.
     ///
     /// # Errors
-    /// As [`with_client`](Self::with_client); [`WrongTable`](ErrorKind::WrongTable) also if there is no such table or
-    /// namespace.
+    /// As [`with_client`](Self::with_client); [`WrongTable`](ErrorKind::WrongTable) also if there is no such table,
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such namespace in it.
     pub async fn existing(
         client: &Client,
         config: Config,
@@ -161,8 +168,7 @@ impl Backend {
             Regions::Eventual => Replication::Eventual,
             Regions::Strong => Replication::Strong,
         };
-        let build = |config| Self::build(client, config, clock.clone(), random.clone(), replication);
-        let backend = build(config.clone());
+        let backend = Self::build(client, config, clock, random, replication);
         let Layout::Partitioned(spread) = backend.layout() else {
             return Ok((backend, live));
         };
@@ -170,8 +176,7 @@ impl Backend {
         if made == *spread {
             return Ok((backend, live));
         }
-        config.layout = Layout::Partitioned(made);
-        Ok((build(config), live))
+        Ok((backend.with_layout(Layout::Partitioned(made)), live))
     }
 
     /// The namespace as its layout record says. One that is to be created gets a record if there is none, and must be
@@ -203,17 +208,27 @@ impl Backend {
                 .table_name(self.table())
                 .set_item(Some(record.clone()))
                 .condition_expression("attribute_not_exists(Part)");
+            let record = record.clone();
+            let alone = self.conditions_hold(&attempts);
             let request = async move {
                 let found = read.send().await.map_err(Fault::of)?.item;
                 match found {
                     Some(found) => Ok(found),
                     None if missing == Missing::Refuse => Err(Fault::Final(
-                        ErrorKind::WrongTable,
+                        ErrorKind::NotFound,
                         format!("there is no namespace \"{}\" in this table", spread.namespace()),
+                    )),
+                    None if alone.is_err() => Err(Fault::Final(
+                        ErrorKind::WrongTable,
+                        format!(
+                            "the namespace \"{}\" is not there, and on an eventually consistent global table two \
+                             regions could make it differently: make it with `single_writer_region` first",
+                            spread.namespace()
+                        ),
                     )),
                     // Lost or refused, the next look tells: nobody ever changes it.
                     None => match write.send().await.map_err(Fault::of) {
-                        Ok(_) => Err(Fault::Contended("the layout record was just written".to_owned())),
+                        Ok(_) => Ok(record),
                         Err(Fault::Refused(_)) => {
                             Err(Fault::Contended("another wrote the layout record".to_owned()))
                         }

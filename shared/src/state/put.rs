@@ -12,7 +12,7 @@ use super::write::{Ended, Trace};
 use super::{Error, ErrorKind, Item, Lease, Revision};
 
 /// What must hold for a put.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum Put<'a> {
     Always,
     Absent,

@@ -1,7 +1,7 @@
 //! How far this machine's clock is from DynamoDB's, as the `Date` of its answers tells.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::config::interceptors::{
@@ -13,9 +13,16 @@ use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 
 use crate::clock::Clock;
 
-/// The least skew that the last answer proves, in milliseconds; positive when this machine is ahead.
+/// What the last answer proves.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Skew(Arc<AtomicI64>);
+pub(super) struct Skew(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The least skew in milliseconds; positive when this machine is ahead.
+    proven: AtomicI64,
+    answered: AtomicBool,
+}
 
 #[derive(Debug)]
 struct SentAt(SystemTime);
@@ -25,9 +32,14 @@ impl aws_smithy_types::config_bag::Storable for SentAt {
 }
 
 impl Skew {
-    /// The least skew that the last answer proves; zero if it proves none.
+    /// Whether any answer was looked at yet.
+    pub(super) fn has_seen_an_answer(&self) -> bool {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
+    /// The least skew that the last answer proves; zero if it proves none, or there was none.
     pub(super) fn proven(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::Relaxed).unsigned_abs())
+        Duration::from_millis(self.0.proven.load(Ordering::Relaxed).unsigned_abs())
     }
 
     /// An answer dated `date` (a whole second, rounded down) to a request sent and answered at these times.
@@ -35,7 +47,7 @@ impl Skew {
         let ahead = millis(sent) - (millis(date) + 1000);
         let behind = millis(date) - millis(answered);
         let proven = if ahead > 0 { ahead } else { -behind.max(0) };
-        self.0.store(proven, Ordering::Relaxed);
+        self.0.proven.store(proven, Ordering::Relaxed);
     }
 }
 
@@ -65,6 +77,7 @@ impl Intercept for Skew {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        self.0.answered.store(true, Ordering::Relaxed);
         let date = context.response().headers().get("date");
         let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
         let date = date.and_then(|date| SystemTime::try_from(date).ok());
@@ -85,7 +98,7 @@ mod tests {
         let proven = |sent, answered, date| {
             let skew = Skew::default();
             skew.note(at(sent), at(answered), at(date));
-            skew.0.load(Ordering::Relaxed)
+            skew.0.proven.load(Ordering::Relaxed)
         };
         assert_eq!(proven(0, 50, 0), 0);
         assert_eq!(proven(999, 1_050, 0), 0, "the date is rounded down");

@@ -33,7 +33,6 @@ pub(super) enum Trace<'a> {
 }
 
 /// How a write ended that is neither in error nor unknown.
-#[derive(Debug)]
 pub(super) enum Ended {
     Applied,
     /// The condition did not hold. With the item as it was, where there was one and the request asked for it.
@@ -56,6 +55,12 @@ impl Trace<'_> {
         match self {
             Self::Stores(ours) if is(ours) => Verdict::Applied,
             Self::Replaces { ours, .. } if is(ours) => Verdict::Applied,
+            // Of items from before there were revisions each has the same: it proves nothing.
+            Self::Replaces { pinned, .. } | Self::Deletes(pinned) | Self::Extends { pinned, .. }
+                if pinned.is_blank() =>
+            {
+                Verdict::Unknown
+            }
             Self::Replaces { pinned, .. } | Self::Deletes(pinned) if is(pinned) => Verdict::Repeat,
             Self::Extends { pinned, expires } if is(pinned) => {
                 let now = stored

@@ -29,3 +29,4 @@ mod operations;
 mod policy;
 mod requests;
 mod semaphores;
+mod settled;

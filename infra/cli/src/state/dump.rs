@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use futures_util::future::{Either, select};
 use serde_json::json;
 use tidewatch::state::Range;
 use tidewatch::state::dump::dump;
 
 use super::backend;
 use super::file::DumpFile;
+use super::lock::interrupted;
 use super::seal::Seal;
 use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, aws_config, paint};
 
@@ -52,9 +54,14 @@ pub(super) async fn run(global: &Global, args: DumpArgs) -> Result<Exit, Failure
             spinner.set_message(format!("{count} items"));
         }
     };
-    let count = dump(&backend, range, |line| file.line(line), progress).await;
+    let dumped = Box::pin(dump(&backend, range, |line| file.line(line), progress));
+    let ended = match select(dumped, Box::pin(interrupted())).await {
+        Either::Left((count, _)) => count.map_err(|error| error.to_string()),
+        // Dropping the file removes what was written of it.
+        Either::Right(_) => Err("ended by a signal; nothing was kept".to_owned()),
+    };
     spinner.finish_and_clear();
-    let count = count.map_err(|error| Failure::from(error.to_string()))?;
+    let count = ended?;
     file.finish()?;
     let text = format!(
         "{} {count} items to {}\n",

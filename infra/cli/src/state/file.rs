@@ -69,10 +69,20 @@ impl DumpFile {
                 .map_err(io::IntoInnerError::into_error)
                 .and_then(|file| file.sync_all())
                 // Not by renaming: that would overwrite a file that was made meanwhile.
-                .and_then(|()| std::fs::hard_link(&self.partial, &self.path)),
+                .and_then(|()| link(&self.partial, &self.path)),
             None => Ok(()),
         };
         ended.map_err(|error| failed(&self.path, &error))
+    }
+}
+
+/// Not every file system has hard links; where there are none the name is looked at, then taken.
+fn link(partial: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::hard_link(partial, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
+            std::fs::rename(partial, path)
+        }
+        linked => linked,
     }
 }
 

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
+use tidewatch::clock::Clock;
+use tidewatch::random::Random;
 use tidewatch::state::dump::{Fate, Header, read};
-use tidewatch::state::{Backend, Item, Revision};
+use tidewatch::state::{Backend, ErrorKind, Item, Layout, Revision};
 
 use super::file::{first_line, lines};
 use super::seal::Unseal;
-use super::{ChangeOptions, backend, backend_with_namespace};
+use super::{ChangeOptions, client, show};
 use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, aws_config, paint};
 
 /// Arguments of `tidewatch state load`.
@@ -46,18 +48,26 @@ const SHOWN: usize = 20;
 pub(super) async fn run(global: &Global, args: LoadArgs) -> Result<Exit, Failure> {
     let dry_run = args.change.dry_run()?;
     let output = Output::new(global);
-    let backend = if args.init && !dry_run {
-        backend_with_namespace(global, &args.state).await?
-    } else {
-        backend(global, &args.state).await?
-    };
     let (header, total) = args.check(global).await?;
+    let (client, mut config) = client(global, &args.state).await?;
+    // Only the namespace is made here: nothing is changed on the table.
+    config.continuous_backups = false;
+    let (clock, random) = (Clock::system(), Random::system());
+    let opened = Backend::existing(&client, config.clone(), clock.clone(), random.clone()).await;
+    let mut backend = match opened {
+        Ok(backend) => Some(backend),
+        Err(error) if error.kind() == ErrorKind::NotFound && args.init => None,
+        Err(error) => return Err(error.into()),
+    };
     let bar = output.bar(total);
     let mut plans = Vec::with_capacity(total);
     let mut overwritten = Vec::new();
     for item in args.items(global).await?.1 {
         let item = item?;
-        let plan = backend.plan_load(&item, args.overwrite).await?;
+        let plan = match &backend {
+            Some(backend) => backend.plan_load(&item, args.overwrite).await?,
+            None => (Fate::Created, None),
+        };
         if plan.0 == Fate::Overwritten {
             overwritten.push(item.key);
         }
@@ -70,10 +80,17 @@ pub(super) async fn run(global: &Global, args: LoadArgs) -> Result<Exit, Failure
         plans.len(),
         header.table,
         header.layout,
-        humantime::format_rfc3339_seconds(header.time()),
-        backend.table(),
+        show::stamp(header.time()),
+        config.table_name,
         table(&count(plans.iter().map(|plan| plan.0)))
     );
+    if let (None, Layout::Partitioned(spread)) = (&backend, &config.layout) {
+        preface.push_str(&format!(
+            "  makes the namespace \"{}\" with {} partition(s), which is never changed\n",
+            spread.namespace(),
+            spread.partitions()
+        ));
+    }
     for key in overwritten.iter().take(SHOWN) {
         preface.push_str(&format!("  overwrites {key}\n"));
     }
@@ -86,6 +103,20 @@ pub(super) async fn run(global: &Global, args: LoadArgs) -> Result<Exit, Failure
         return Ok(Exit::Done);
     }
     args.change.consent.ask(output, &preface, "Load them?")?;
+    let backend = match backend.take() {
+        Some(backend) => backend,
+        None => {
+            let made = Backend::with_client(&client, config, clock, random).await?;
+            // Locks and what has expired were not told apart without it.
+            let mut items = args.items(global).await?.1;
+            for plan in &mut plans {
+                if let Some(item) = items.next() {
+                    *plan = made.plan_load(&item?, false).await?;
+                }
+            }
+            made
+        }
+    };
     let fates = args.load(global, &backend, plans, output).await?;
     let text = format!("{}\n{}", paint(GOOD, "loaded"), table(&fates));
     output.result(&json!({"loaded": true, "items": fates}), &text)?;

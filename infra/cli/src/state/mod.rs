@@ -15,8 +15,7 @@ use aws_sdk_dynamodb::Client;
 use clap::{Args, Subcommand};
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
-use tidewatch::state::{Backend, Config, Error, ErrorKind};
-use tidewatch::table::Tables;
+use tidewatch::state::{Backend, Config, Error, ErrorKind, Key};
 
 use crate::cli::{Consent, Exit, Failure, Global, StateOptions, aws_config, state_config};
 
@@ -104,19 +103,7 @@ async fn backend(global: &Global, options: &StateOptions) -> Result<Backend, Fai
     Ok(Backend::existing(&client, config, Clock::system(), Random::system()).await?)
 }
 
-/// The backend that the options name; its table must exist, its namespace is made if there is none.
-async fn backend_with_namespace(global: &Global, options: &StateOptions) -> Result<Backend, Failure> {
-    let (client, config) = client(global, options).await?;
-    let tables = Tables::new(client.clone(), Clock::system(), Tables::WAIT);
-    if !tables.exists(&config.table_name).await? {
-        return Err(tidewatch::table::Error::NotFound {
-            table: config.table_name,
-        }
-        .into());
-    }
-    Ok(Backend::with_client(&client, config, Clock::system(), Random::system()).await?)
-}
-
+/// A client, and what the backend is opened with.
 async fn client(global: &Global, options: &StateOptions) -> Result<(Client, Config), Failure> {
     let config = state_config(global, options).await?;
     let sdk = aws_config(global).await?;
@@ -145,8 +132,23 @@ impl From<Error> for Failure {
     }
 }
 
+/// Fencing numbers only grow, and are never deleted: a lower one would let a holder back in that lost its lock. `values`
+/// are what is there and what is to replace it.
+fn keeps_fences(key: &Key, values: Option<(&[u8], &[u8])>) -> Result<(), Failure> {
+    if !key.has_prefix(&Key::from(format!("{}/", Key::FENCES))) {
+        return Ok(());
+    }
+    let number = |value: &[u8]| std::str::from_utf8(value).ok()?.parse::<u64>().ok();
+    match values.map(|(there, new)| (number(there), number(new))) {
+        Some((Some(there), Some(new))) if new > there => Ok(()),
+        _ => Err(Failure::usage(format!(
+            "\"{key}\" is a fencing number: it is never deleted, and replaced by a greater one only"
+        ))),
+    }
+}
+
 /// What changed between showing and doing.
-fn changed(key: &tidewatch::state::Key) -> Failure {
+fn changed(key: &Key) -> Failure {
     Failure::from(format!(
         "\"{key}\" was changed by somebody else meanwhile, and was left as it is now; look again"
     ))

@@ -2,13 +2,13 @@
 
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde_json::json;
 use tidewatch::state::{ErrorKind, Item, Key};
 
-use super::{ChangeOptions, backend, changed, show};
+use super::{ChangeOptions, backend, changed, keeps_fences, show};
 use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, paint};
 
 /// Arguments of `tidewatch state put`.
@@ -62,8 +62,16 @@ pub(super) async fn run(global: &Global, args: PutArgs) -> Result<Exit, Failure>
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error.into()),
     };
+    if let Some(there) = &there {
+        keeps_fences(&key, Some((&there.value, &item.value)))?;
+    }
     let now = backend.clock().now();
-    item.expires = args.ttl.map(|ttl| now + ttl);
+    let expires = |now: SystemTime| {
+        let at = args.ttl.map(|ttl| now.checked_add(ttl));
+        at.map(|at| at.ok_or_else(|| Failure::usage("--ttl is too long")))
+            .transpose()
+    };
+    item.expires = expires(now)?;
     let mut preface = match &there {
         Some(there) => format!("replaces {}", show::item(there, now, false)),
         None => format!("creates {key}\n"),
@@ -81,6 +89,8 @@ pub(super) async fn run(global: &Global, args: PutArgs) -> Result<Exit, Failure>
     }
     let question = format!("Write \"{key}\" in {}?", backend.table());
     args.change.consent.ask(output, &preface, &question)?;
+    // From here, not from before the question.
+    item.expires = expires(backend.clock().now())?;
     let written = match there {
         Some(there) => backend.conditional_update(&item.at(there.revision)).await,
         None => backend.create(&item).await,

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use tidewatch::state::{Backend, Entry, ErrorKind, Key, Range};
 
-use super::{ChangeOptions, backend, show};
+use super::{ChangeOptions, backend, keeps_fences, show};
 use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, WARN, paint};
 
 /// Arguments of `tidewatch state rm`.
@@ -14,6 +14,7 @@ use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, WARN, paint}
   tidewatch state rm /greeting --table state --write
   tidewatch state rm --prefix /nodes/default/ --table teleport --layout teleport --dry-run
 
+Locks are left alone unless the prefix begins with .locks/, and fencing numbers always: they only grow.
 What is to go is shown first, and each item is deleted only in the revision that was shown: what somebody else writes
 meanwhile is kept. Exit status: 0 all gone; 1 there is no such item; 3 some were kept.")]
 pub(super) struct RmArgs {
@@ -97,12 +98,20 @@ pub(super) async fn run(global: &Global, args: RmArgs) -> Result<Exit, Failure> 
 
 async fn found(backend: &Backend, args: &RmArgs) -> Result<Vec<Entry>, Failure> {
     if let Some(prefix) = &args.prefix {
-        return Ok(backend
-            .entries(Range::prefix(prefix.as_str()).into())
-            .try_collect()
-            .await?);
+        // Locks and fencing numbers go only where they are named.
+        let named = |entry: &Entry| {
+            [Key::LOCKS, Key::FENCES].iter().all(|root| {
+                let root = Key::from(format!("{root}/"));
+                Key::from(prefix.as_str()).has_prefix(&root) || !entry.key.has_prefix(&root)
+            })
+        };
+        keeps_fences(&Key::from(prefix.as_str()), None)?;
+        let entries = backend.entries(Range::prefix(prefix.as_str()).into());
+        let found: Vec<Entry> = entries.try_collect().await?;
+        return Ok(found.into_iter().filter(named).collect());
     }
     let key = Key::from(args.key.clone().unwrap_or_default());
+    keeps_fences(&key, None)?;
     let item = backend.get(&key).await?;
     Ok(vec![Entry {
         key: item.key,

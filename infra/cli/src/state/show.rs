@@ -35,9 +35,19 @@ fn text(value: &[u8]) -> String {
     }
 }
 
+/// A time as people write it; in unix seconds where it is none that they write.
+pub(super) fn stamp(at: SystemTime) -> String {
+    const YEAR_10000: u64 = 253_402_300_800;
+    match at.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) if since.as_secs() < YEAR_10000 => humantime::format_rfc3339_seconds(at).to_string(),
+        Ok(since) => format!("@{}", since.as_secs()),
+        Err(before) => format!("@-{}", before.duration().as_secs()),
+    }
+}
+
 pub(super) fn expires(at: Option<SystemTime>, now: SystemTime) -> String {
     let Some(at) = at else { return "never".to_owned() };
-    let stamp = humantime::format_rfc3339_seconds(at);
+    let stamp = stamp(at);
     match at.duration_since(now) {
         Ok(left) => format!(
             "{stamp}, in {}",

@@ -1,5 +1,6 @@
 //! A lock that is held.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -32,7 +33,6 @@ pub struct LockGuard {
 #[derive(Debug, Clone)]
 pub struct LockScope(Arc<Held>);
 
-#[derive(Debug)]
 struct Held {
     backend: Backend,
     lease: Lease,
@@ -41,6 +41,17 @@ struct Held {
     retry_interval: Duration,
     fence: Option<u64>,
     term: watch::Sender<Term>,
+}
+
+/// Without the token, and what a leader published behind it.
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held")
+            .field("lease", &self.lease)
+            .field("fence", &self.fence)
+            .field("term", &*self.term.borrow())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +93,15 @@ impl LockScope {
     }
 
     /// Until when the lock may be relied on: the stored expiry less the allowed skew, on the clock that gets there first.
-    /// Moves with each refresh. For [`Backend::with_deadline`], so that what is done under the lock ends with it.
+    /// Moves with each refresh; now, if the lock is no longer held. For [`Backend::with_deadline`], so that what is done under the lock ends with it.
     pub fn deadline(&self) -> Instant {
         let clock = self.0.backend.clock();
-        let left = self.0.term.borrow().deadline.left(clock);
+        let term = *self.0.term.borrow();
+        let left = if term.ended {
+            Duration::ZERO
+        } else {
+            term.deadline.left(clock)
+        };
         clock.instant() + left
     }
 
@@ -243,7 +259,7 @@ impl LockGuard {
             let left = self.deadline().saturating_duration_since(clock.instant());
             let pause = match soon {
                 false => (held.ttl / 2).min(left / 3 * 2),
-                true => held.retry_interval,
+                true => held.retry_interval.min(left / 3),
             };
             select(
                 std::pin::pin!(clock.sleep(pause)),

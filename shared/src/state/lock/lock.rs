@@ -22,7 +22,8 @@ impl Backend {
     /// Acquires a lock, waiting while another holds it, until the deadline of the call
     /// ([`with_deadline`](Self::with_deadline)).
     ///
-    /// Requests: one for a lock that is free, three if it is [fenced](LockConfiguration::fenced). While another holds it:
+    /// Requests: one for a lock that is free, three if it is [fenced](LockConfiguration::fenced); a read more if it is the
+    /// backend's first request of all, so that a wrong clock is found before it takes a live lock for an expired one. While another holds it:
     /// one that is refused, then a consistent read (half a read unit) a look. The pauses between looks grow from the retry
     /// interval, and end with the other's expiry.
     ///
@@ -144,13 +145,17 @@ struct Acquisition<'a> {
 
 impl Acquisition<'_> {
     async fn run(&mut self) -> Result<Step, Error> {
+        if self.backend.clock().is_system() && !self.backend.skew().has_seen_an_answer() {
+            // A clock that is wrong would take a live lock for an expired one: whether it is, the first answer tells.
+            let _ = self.backend.get(self.key).await;
+        }
         loop {
-            self.clock_holds()?;
             // Read before the lock is created: whoever numbers in between is noticed when we do.
             let fence = match self.configuration.fenced {
                 true => Some(fence::read(self.backend, &self.configuration.fence_key()).await?),
                 false => None,
             };
+            self.clock_holds()?;
             let begun = Moment::of(self.backend.clock());
             let deadline = self.deadline_of(begun.expiry(self.configuration.ttl), begun);
             // A lock that took longer to get would be half over: rather try again with another expiry.
