@@ -163,12 +163,12 @@ impl Backend {
                     deleted += u64::try_from(before - batch.len()).unwrap_or_default();
                     attempts.progressed();
                 }
-                if !batch.is_empty() {
-                    if let Err(error) = attempts.again_known(&fault).await {
-                        // What was lost on the way may have been deleted, or be deleted yet.
-                        let error = lost.map_or(error, |lost| attempts.gave_up(&lost));
-                        return Err(unfinished(deleted, error));
-                    }
+                if !batch.is_empty()
+                    && let Err(error) = attempts.again_known(&fault).await
+                {
+                    // What was lost on the way may have been deleted, or be deleted yet.
+                    let error = lost.map_or(error, |lost| attempts.gave_up(&lost));
+                    return Err(unfinished(deleted, error));
                 }
             }
         }

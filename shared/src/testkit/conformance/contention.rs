@@ -19,7 +19,7 @@ pub(super) async fn swap_races(s: &Store) -> Checked {
             s.compare_and_swap(&current, &left),
             s.compare_and_swap(&current, &right),
         );
-        let (winner, failure) = match both.await {
+        let (winner, failure) = match Box::pin(both).await {
             (Ok(lease), Err(failure)) => (left.at(&lease.revision), failure),
             (Err(failure), Ok(lease)) => (right.at(&lease.revision), failure),
             (Ok(_), Ok(_)) => return Err(format!("round {round}: both swapped one value")),
