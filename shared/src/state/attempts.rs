@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::clock::Instant;
 
 use super::backend::Backend;
+use super::departure::Departure;
 use super::fault::Fault;
 use super::item::seconds;
 use super::{Error, ErrorKind, Key};
@@ -75,10 +76,16 @@ impl<'b> Attempts<'b> {
         self.made += 1;
         let limit = self.backend.attempt_timeout().min(left);
         let begun = self.backend.clock().instant();
+        let departure = Departure::default();
         // On the heap: the SDK's futures are large, and callers hold this one across theirs.
-        let answer = match self.backend.clock().timeout(limit, Box::pin(request)).await {
+        let attempt = departure.watch(Box::pin(request));
+        let answer = match self.backend.clock().timeout(limit, attempt).await {
+            Ok(Err(Fault::Unknown(said))) if !departure.has_happened() => Err(Fault::NotSent(said)),
             Ok(answer) => answer,
-            Err(_) => Err(Fault::Unknown(format!("no answer within {limit:?}"))),
+            Err(_) if departure.has_happened() => Err(Fault::Unknown(format!("no answer within {limit:?}"))),
+            Err(_) => Err(Fault::NotSent(format!(
+                "the request could not be made within {limit:?}"
+            ))),
         };
         let took = self.backend.clock().instant() - begun;
         let outcome = answer.as_ref().err().map_or("ok", Fault::label);

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::types::ConsumedCapacity;
 
+use super::departure::Departures;
 use super::skew::Skew;
 use super::{Config, Layout};
 use crate::clock::{Clock, Instant};
@@ -69,7 +70,11 @@ impl Backend {
         replication: Replication,
     ) -> Self {
         let skew = Skew::default();
-        let mut settings = client.config().to_builder().retry_config(RetryConfig::disabled());
+        let mut settings = client
+            .config()
+            .to_builder()
+            .retry_config(RetryConfig::disabled())
+            .interceptor(Departures);
         // Where time is injected it is not that of other machines.
         if clock.is_system() {
             settings = settings.interceptor(skew.clone());

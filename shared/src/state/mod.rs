@@ -41,6 +41,7 @@ mod backend;
 mod batch;
 mod config;
 mod delete;
+mod departure;
 pub mod dump;
 mod error;
 mod expression;

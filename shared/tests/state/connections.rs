@@ -226,3 +226,30 @@ async fn credentials_that_cannot_be_had_are_asked_for_three_times_and_nothing_is
     backend(&endpoint, late(2)).put(&item()).await.unwrap();
     assert_eq!(server.asked("putitem"), 1);
 }
+
+/// A provider that takes its time.
+#[derive(Debug)]
+struct Slow;
+
+impl ProvideCredentials for Slow {
+    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        aws_credential_types::provider::future::ProvideCredentials::new(async {
+            Clock::system().sleep(Duration::from_secs(60)).await;
+            Ok(Credentials::new("local", "local", None, None, "test"))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_credentials_has_not_left() {
+    let server = Server::new(Does::AnswersAndCloses).await;
+    let endpoint = format!("http://127.0.0.1:{}", server.port);
+    let slow = backend(&endpoint, SharedCredentialsProvider::new(Slow));
+    let bounded = slow.with_deadline(slow.clock().instant() + Duration::from_secs(1));
+    let error = bounded.put(&item()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(server.asked("putitem"), 0);
+}
