@@ -9,7 +9,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures_util::TryStreamExt;
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
-use tidewatch::state::{Backend, Condition, ConditionalAction, Item, Key, Layout, Lease, Partitioned, Range};
+use tidewatch::state::{
+    Backend, Condition, ConditionalAction, Item, Key, Layout, Lease, LockConfiguration, Partitioned, Range,
+};
 
 #[tokio::test]
 async fn policy_allows_every_operation() {
@@ -92,6 +94,12 @@ async fn every_operation(backend: &Backend, clock: &Clock) {
     backend.atomic_write(&actions).await.unwrap();
     backend.conditional_delete(&a, &lease.revision).await.unwrap();
     backend.delete(&c).await.unwrap();
+    let lock = LockConfiguration::new([home.to_string()], Duration::from_secs(30)).fenced();
+    let guard = backend.acquire_lock(&lock).await.unwrap();
+    guard.refresh().await.unwrap();
+    guard.release().await.unwrap();
+    let slot = backend.semaphore(lock, 2).acquire().await.unwrap();
+    slot.release().await.unwrap();
     let many: Vec<Item> = (0..30).map(|i| Item::new(n.join(&i.to_string()), "x")).collect();
     backend.put_batch(&many).await.all().unwrap();
     backend.delete_batch(&[n.join("0")]).await.all().unwrap();
