@@ -44,6 +44,12 @@ impl<'a> MakeWriter<'a> for Log {
 
 #[tokio::test(start_paused = true)]
 async fn throttling_is_warned_of_once_a_call() {
+    // Tests beside this one have no subscriber, and what they log first could be taken for what nobody wants to see.
+    let silent = tracing_subscriber::fmt()
+        .with_writer(std::io::sink)
+        .with_max_level(tracing::Level::WARN)
+        .finish();
+    let _ = tracing::subscriber::set_global_default(silent);
     let throttled = Answer::Error(400, "ProvisionedThroughputExceededException");
     for (name, answers) in [
         ("put", vec![throttled.clone(); 4]),
