@@ -10,6 +10,7 @@
 //! | `iam` (feature `dynamodb`) | the least policy for working on a table |
 //! | `state` (feature `dynamodb`) | keys, items, conditional and atomic writes, leases and locks |
 //! | `table` (feature `dynamodb`) | what each table is; create, verify, plan and apply changes |
+//! | `watch` (feature `dynamodb`) | changes of state, in order, for any number of watchers |
 //! | `testkit` (feature `testkit`) | what a backend must do, as cases to run on any engine |
 
 pub mod audit;
@@ -27,3 +28,5 @@ pub mod state;
 pub mod table;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+#[cfg(feature = "dynamodb")]
+pub mod watch;

@@ -10,10 +10,10 @@ use super::ErrorKind;
 use crate::aws::describe;
 
 /// Attributes by name, as the SDK has them.
-pub(super) type Attributes = HashMap<String, AttributeValue>;
+pub(crate) type Attributes = HashMap<String, AttributeValue>;
 
 /// Why an attempt did not succeed.
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// A condition did not hold. Not applied.
     Refused(Option<Attributes>),
     /// No capacity. Not applied.
@@ -33,10 +33,10 @@ pub(super) enum Fault {
 }
 
 /// The SDK's error of an operation.
-pub(super) type Failed<E> = SdkError<E, HttpResponse>;
+pub(crate) type Failed<E> = SdkError<E, HttpResponse>;
 
 /// What is to be known of an operation's error beyond its code.
-pub(super) trait Details {
+pub(crate) trait Details {
     /// The item as it was, where a condition on it failed.
     fn old(&mut self) -> Option<Attributes> {
         None
@@ -48,7 +48,7 @@ pub(super) trait Details {
 }
 
 impl Fault {
-    pub(super) fn of<E>(error: Failed<E>) -> Self
+    pub(crate) fn of<E>(error: Failed<E>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + Details + 'static,
     {
@@ -138,7 +138,7 @@ impl Fault {
     }
 
     /// How metrics name it.
-    pub(super) fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
             Self::Throttled(_) => "throttled",
@@ -152,7 +152,7 @@ impl Fault {
     }
 
     /// What happened, for a message.
-    pub(super) fn said(&self) -> &str {
+    pub(crate) fn said(&self) -> &str {
         match self {
             Self::Refused(_) => "the condition does not hold",
             Self::InProgress => "the same transaction is still under way",
@@ -166,7 +166,7 @@ impl Fault {
     }
 
     /// What a caller is told when there is no time left for another attempt, and nothing was applied.
-    pub(super) fn kind(&self) -> ErrorKind {
+    pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Refused(_) => ErrorKind::ConditionFailed,
             Self::Throttled(_) => ErrorKind::Throttled,

@@ -45,7 +45,7 @@ mod departure;
 pub mod dump;
 mod error;
 mod expression;
-mod fault;
+pub(crate) mod fault;
 mod item;
 mod items;
 mod key;
@@ -56,7 +56,7 @@ mod open;
 mod put;
 mod range;
 mod read;
-mod record;
+pub(crate) mod record;
 mod skew;
 mod write;
 

@@ -28,7 +28,7 @@ const TELEPORT: &str = "teleport";
 
 impl Layout {
     /// The name of the partition key.
-    pub(super) fn partition_name(&self) -> &'static str {
+    pub(crate) fn partition_name(&self) -> &'static str {
         match self {
             Self::Teleport => "HashKey",
             Self::Partitioned(_) => "Part",
@@ -36,7 +36,7 @@ impl Layout {
     }
 
     /// The name of the sort key.
-    pub(super) fn sort_name(&self) -> &'static str {
+    pub(crate) fn sort_name(&self) -> &'static str {
         match self {
             Self::Teleport => "FullPath",
             Self::Partitioned(_) => "Key",
@@ -60,7 +60,7 @@ impl Layout {
     }
 
     /// The value of the partition key, for a partition below [`partitions`](Self::partitions).
-    pub(super) fn partition_value(&self, partition: u8) -> String {
+    pub(crate) fn partition_value(&self, partition: u8) -> String {
         match self {
             Self::Teleport => TELEPORT.to_owned(),
             Self::Partitioned(spread) => spread.part(partition),
@@ -90,7 +90,7 @@ impl Layout {
     }
 
     /// The primary key of an item.
-    pub(super) fn primary(&self, key: &Key) -> Result<Attributes, String> {
+    pub(crate) fn primary(&self, key: &Key) -> Result<Attributes, String> {
         let sort = self.sort_value(key)?;
         let partition = match self {
             Self::Teleport => 0,
@@ -133,13 +133,27 @@ impl Layout {
     }
 
     /// The key of a stored item; none if it is not one of this layout.
-    pub(super) fn key_of(&self, stored: &Attributes) -> Option<Key> {
+    pub(crate) fn key_of(&self, stored: &Attributes) -> Option<Key> {
         let text = stored.get(self.sort_name())?.as_s().ok()?;
         text.strip_prefix(self.sort_prefix()).map(Key::from)
     }
 
+    /// Whether an item of this primary key is one of the layout's: Teleport's partition, or one of the namespace's.
+    pub(crate) fn owns(&self, keys: &Attributes) -> bool {
+        let partition = keys
+            .get(self.partition_name())
+            .and_then(|value| value.as_s().ok());
+        match (self, partition) {
+            (_, None) => false,
+            (Self::Teleport, Some(partition)) => partition == TELEPORT,
+            (Self::Partitioned(spread), Some(partition)) => partition
+                .rsplit_once('#')
+                .is_some_and(|(namespace, _)| namespace == spread.namespace()),
+        }
+    }
+
     /// A stored item, expired or not.
-    pub(super) fn unmarshal(&self, mut stored: Attributes) -> Option<Item> {
+    pub(crate) fn unmarshal(&self, mut stored: Attributes) -> Option<Item> {
         let Entry {
             key,
             expires,
@@ -158,7 +172,7 @@ impl Layout {
     }
 
     /// A stored item without its value.
-    pub(super) fn entry(&self, stored: &Attributes) -> Option<Entry> {
+    pub(crate) fn entry(&self, stored: &Attributes) -> Option<Entry> {
         Some(Entry {
             key: self.key_of(stored)?,
             expires: stored.get("Expires").and_then(expiry_seconds).and_then(time_of),

@@ -1,0 +1,33 @@
+//! Watch: every change, in order, for any number of watchers.
+//!
+//! ```text
+//! state table ─▶ its stream ─▶ forward ─▶ watch log ─┐
+//!                     │                              ├─▶ fan-out (one reader a process) ─▶ watchers
+//!                     └───────── stream reader ──────┘
+//! ```
+//! | part | concept |
+//! |---|---|
+//! | [`Event`], [`Operation`] | what a watcher is told |
+//! | [`Filter`], [`Prefix`] | which changes it asks for |
+//! | [`Position`] | where it is; a token to go on from |
+//! | [`log`] | the watch log: a table of numbered segments |
+//!
+//! # Guarantees
+//! Order and uniqueness are those of a key: its changes come in the order of the writes, each once. Nothing is missing
+//! between two events of a watcher, or it ends with [`WatchError::Compacted`]. Changes of different keys, those of one
+//! transaction too, may come in any order: etcd's atomicity of a revision is not given.
+//!
+//! A gap follows the loss that it tells of, it cannot precede it: changes made after what was lost may be seen first.
+
+mod error;
+mod event;
+mod filter;
+pub mod log;
+mod position;
+mod record;
+mod source;
+
+pub use error::WatchError;
+pub use event::{Cause, Delete, Event, Operation, Put, Value};
+pub use filter::{Filter, Operations, Prefix};
+pub use position::{InvalidPosition, Position};
