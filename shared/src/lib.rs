@@ -13,6 +13,9 @@
 //! | `watch` (feature `dynamodb`) | changes of state, in order, for any number of watchers |
 //! | `testkit` (feature `testkit`) | what a backend must do, as cases to run on any engine |
 
+#[cfg(all(test, feature = "dynamodb"))]
+extern crate self as tidewatch;
+
 pub mod audit;
 #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
 pub mod aws;
@@ -30,3 +33,9 @@ pub mod table;
 pub mod testkit;
 #[cfg(feature = "dynamodb")]
 pub mod watch;
+
+/// The embedded engine of the integration tests, for tests of what is not public.
+#[cfg(all(test, feature = "dynamodb"))]
+#[path = "../tests/state/engine.rs"]
+#[allow(clippy::unwrap_used, clippy::panic, dead_code)]
+mod engine;

@@ -25,6 +25,8 @@ mod filter;
 pub mod log;
 mod position;
 mod record;
+#[cfg(test)]
+mod simulation;
 mod source;
 
 pub use error::WatchError;
