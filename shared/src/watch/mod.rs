@@ -10,6 +10,9 @@
 //! | [`Event`], [`Operation`] | what a watcher is told |
 //! | [`Filter`], [`Prefix`] | which changes it asks for |
 //! | [`Position`] | where it is; a token to go on from |
+//! | [`Watches`] | watchers of a source: [`watch`](Watches::watch), [`list_and_watch`](Watches::list_and_watch) |
+//! | [`Watcher`], [`Notice`] | one of them, and what it is told |
+//! | [`TeleportWatches`] | the contract of Teleport's watchers |
 //! | [`log`] | the watch log: a table of numbered segments |
 //!
 //! # Guarantees
@@ -21,6 +24,7 @@
 
 mod error;
 mod event;
+mod fanout;
 mod filter;
 pub mod log;
 mod position;
@@ -29,5 +33,9 @@ mod source;
 
 pub use error::WatchError;
 pub use event::{Cause, Delete, Event, Operation, Put, Value};
+pub use fanout::{
+    Notice, Settings, Start, TeleportEvent, TeleportWatch, TeleportWatcher, TeleportWatches, Values,
+    WatchParams, Watcher, Watches,
+};
 pub use filter::{Filter, Operations, Prefix};
 pub use position::{InvalidPosition, Position};
