@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
 use super::index::{Id, Index};
-use super::ring::{Bounds, Ring, merge};
+use super::ring::{Bounds, Ring, follow, merge};
 use super::teleport::Strict;
 use super::values::Fetched;
 use super::watches::Settings;
@@ -373,10 +373,10 @@ impl Shared {
         };
         if cursor.next >= cursor.until {
             let Some((pending, before)) = slot.pending.take() else {
-                merge(position, ring.head());
+                follow(position, ring.head());
                 return Ok(Look::Nothing);
             };
-            merge(position, &before);
+            follow(position, &before);
             *cursor = Cursor {
                 next: pending,
                 entry: 0,
@@ -403,8 +403,8 @@ impl Shared {
         if let (Some(slot), Some(run)) = (joined, &state.run) {
             if cursor.next >= cursor.until {
                 match &slot.pending {
-                    None => merge(position, run.ring.head()),
-                    Some((_, before)) => merge(position, before),
+                    None => follow(position, run.ring.head()),
+                    Some((_, before)) => follow(position, before),
                 }
             }
         }

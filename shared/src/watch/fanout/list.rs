@@ -120,6 +120,13 @@ impl Listed {
     }
 }
 
+#[cfg(test)]
+impl Listed {
+    pub(super) fn remembered(&self) -> usize {
+        self.keys.len()
+    }
+}
+
 /// Whether an event is the write that was listed.
 fn is(event: &Event, (revision, expires): &(Revision, Option<SystemTime>)) -> bool {
     matches!(&event.operation, Operation::Put(put) if put.revision == *revision && put.expires == *expires)

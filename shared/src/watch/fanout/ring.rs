@@ -71,9 +71,13 @@ impl Ring {
         self.chunks.get(place)
     }
 
-    /// Whether a watcher at `position` has seen all that was evicted.
+    /// Whether a watcher at `position` has seen all that was evicted. A lane of its that nobody knows here may have been
+    /// done with and evicted.
     pub(super) fn holds_on_from(&self, position: &Position) -> bool {
-        position.source == self.evicted.source && includes(position, &self.evicted)
+        let known = |lane| self.evicted.lanes.contains_key(lane) || self.head.lanes.contains_key(lane);
+        position.source == self.evicted.source
+            && includes(position, &self.evicted)
+            && position.lanes.keys().all(known)
     }
 
     /// Whether `position` is nowhere ahead of what was read.
@@ -81,12 +85,9 @@ impl Ring {
         position.source == self.head.source && includes(&self.head, position)
     }
 
-    /// Adds a chunk, evicts what is too much then. Of a chunk without entries only the position is kept.
+    /// Adds a chunk, evicts what is too much then.
     pub(super) fn push(&mut self, chunk: Arc<Chunk>) {
-        self.head.advance(&chunk.lane, chunk.end.clone());
-        if chunk.entries.is_empty() {
-            return;
-        }
+        go(&mut self.head, &chunk.lane, chunk.end.clone());
         for (mark, entry) in &chunk.entries {
             if matches!(entry, Entry::Gap(_)) {
                 self.gaps.advance(&chunk.lane, mark.clone());
@@ -100,7 +101,7 @@ impl Ring {
                 self.first += 1;
                 self.events -= oldest.entries.len();
                 self.bytes -= oldest.bytes + CHUNK;
-                self.evicted.advance(&oldest.lane, oldest.end.clone());
+                go(&mut self.evicted, &oldest.lane, oldest.end.clone());
             }
         }
     }
@@ -113,16 +114,41 @@ impl Ring {
 
 /// Whether `position` is at or behind `other` in each of its lanes.
 fn includes(position: &Position, other: &Position) -> bool {
-    other.lanes.iter().all(|(lane, mark)| position.covers(lane, mark))
+    other.lanes.iter().all(|(lane, mark)| {
+        let own = position.lanes.get(lane);
+        own.is_some_and(|own| own == mark || (own > mark && !(is_name(own) && is_name(mark))))
+    })
 }
 
-/// Goes on to `other` in each lane; never back.
+/// Whether a mark is a name that a source gave to its present, of which another is neither before nor after.
+fn is_name(mark: &Mark) -> bool {
+    matches!(mark, Mark::At(number, _) if number.as_str() == "0")
+}
+
+/// Goes on in a lane. One that is done is left out: what follows it is in the position by then.
+pub(super) fn go(position: &mut Position, lane: &Lane, mark: Mark) {
+    if mark == Mark::Done {
+        position.lanes.remove(lane);
+    } else {
+        position.advance(lane, mark);
+    }
+}
+
+/// Goes on to `other` in each lane that it has; never back.
 pub(super) fn merge(position: &mut Position, other: &Position) {
     for (lane, mark) in &other.lanes {
         // Marks hold numbers as texts: those that are there already are not copied.
         if !position.covers(lane, mark) {
             position.advance(lane, mark.clone());
         }
+    }
+}
+
+/// Goes on to where the hub was: lanes that it has no more are done.
+pub(super) fn follow(position: &mut Position, hub: &Position) {
+    merge(position, hub);
+    if position.lanes.len() > hub.lanes.len() {
+        position.lanes.retain(|lane, _| hub.lanes.contains_key(lane));
     }
 }
 

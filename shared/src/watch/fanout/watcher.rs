@@ -12,7 +12,7 @@ use super::backlog::{Backlog, Step, What};
 use super::hub::{Cursor, Joined, Look, Shared};
 use super::index::Id;
 use super::list::{Listed, Verdict};
-use super::ring::is_new;
+use super::ring::{go, is_new};
 use super::teleport::Strict;
 use super::values::Values;
 use crate::clock::{Clock, Instant};
@@ -255,7 +255,7 @@ impl Watcher {
                 }
             }
             self.backlog.pop();
-            self.position.advance(&lane, mark);
+            go(&mut self.position, &lane, mark);
             if notice.is_some() {
                 return Ok(notice);
             }
@@ -289,7 +289,7 @@ impl Watcher {
             self.cursor.entry = place + 1;
             return;
         }
-        self.position.advance(&chunk.lane, chunk.end.clone());
+        go(&mut self.position, &chunk.lane, chunk.end.clone());
         self.cursor.next += 1;
         self.cursor.entry = 0;
     }
@@ -327,7 +327,7 @@ impl Watcher {
                 what: What::Nothing,
             }) = self.backlog.front().cloned()
             {
-                self.position.advance(&lane, mark);
+                go(&mut self.position, &lane, mark);
                 self.backlog.pop();
             }
             if !self.backlog.is_empty() {
