@@ -11,6 +11,7 @@
 //! | [`Filter`], [`Prefix`] | which changes it asks for |
 //! | [`Position`] | where it is; a token to go on from |
 //! | [`log`] | the watch log: a table of numbered segments |
+//! | `stream` (feature `streams`) | the table's stream, for one process without Lambda |
 //!
 //! # Guarantees
 //! Order and uniqueness are those of a key: its changes come in the order of the writes, each once. Nothing is missing
@@ -26,6 +27,8 @@ pub mod log;
 mod position;
 mod record;
 mod source;
+#[cfg(feature = "streams")]
+pub mod stream;
 
 pub use error::WatchError;
 pub use event::{Cause, Delete, Event, Operation, Put, Value};
