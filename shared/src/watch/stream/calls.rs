@@ -172,15 +172,18 @@ impl Calls {
 
     /// All shards of a stream: one DescribeStream for each hundred.
     pub(super) async fn listing(&self, stream: &str, patience: Patience) -> Result<Listing, Fault> {
+        const RESTARTS: u32 = 3;
         let mut all = Listing::default();
         let mut after: Option<String> = None;
+        let mut restarts = 0;
         loop {
             let page = self.patiently(patience, "listing the stream's shards", || {
                 self.listing_page(stream, after.clone(), None)
             });
             let (page, next) = match page.await {
                 // The shard where the page was to begin has gone meanwhile.
-                Err(Fault::Gone(_)) if after.is_some() => {
+                Err(Fault::Gone(_)) if after.is_some() && restarts < RESTARTS => {
+                    restarts += 1;
                     after = None;
                     continue;
                 }

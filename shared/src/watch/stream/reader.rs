@@ -220,7 +220,9 @@ impl StreamReader {
             self.listing.period
         };
         self.listing.wait = (wait * 2).min(self.listing.period);
-        self.listing.due = Some(now + self.source.calls.spread(wait));
+        // Later by chance, so that many processes do not ask in step.
+        let more = self.source.calls.random.jitter(wait / 2);
+        self.listing.due = Some(now + wait + more);
         self.end_if_off();
     }
 

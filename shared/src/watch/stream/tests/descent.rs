@@ -150,9 +150,10 @@ async fn now_is_behind_closed_shards_and_their_children_are_read_whole() {
     fake.close("alone");
     let source = fake.source(1).await;
     let now = source.now().await.unwrap();
-    assert_eq!(now.lanes.keys().map(|lane| &**lane).collect::<Vec<_>>(), [
-        "alone", "b"
-    ]);
+    assert_eq!(
+        now.lanes.keys().map(|lane| &**lane).collect::<Vec<_>>(),
+        ["alone", "b"]
+    );
     fake.put("b", 1);
     fake.close("b");
     fake.shard("c", Some("b"), 2);

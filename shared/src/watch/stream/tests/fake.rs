@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) padded: bool,
     calls: Vec<Call>,
     plan: Option<Plan>,
+    /// GetRecords under way, and the most at a time.
+    pub(super) under_way: (usize, usize),
 }
 
 /// The scripted service. Clones share it.
@@ -108,6 +110,7 @@ impl Fake {
             padded: false,
             calls: Vec::new(),
             plan: None,
+            under_way: (0, 0),
         })))
     }
 
@@ -121,7 +124,9 @@ impl Fake {
         let config = config("state", Layout::Teleport);
         let client = Engine::client_over(self.clone());
         let backend = Backend::unverified(&client, config, clock, Random::seeded(seed));
-        StreamSource::open(&backend, &streams(self.clone())).await.unwrap()
+        StreamSource::open(&backend, &streams(self.clone()))
+            .await
+            .unwrap()
     }
 
     pub(super) async fn refused(&self) -> crate::watch::WatchError {
@@ -196,6 +201,12 @@ impl Fake {
         let world = self.world();
         let open = world.shards.iter().filter(|shard| !shard.closed);
         open.map(|shard| shard.id.clone()).collect()
+    }
+
+    /// All but the youngest iterator expire.
+    pub(super) fn expire_but_last(&self) {
+        let mut world = self.world();
+        world.expired = world.iterators - 1;
     }
 
     /// Which shard has a record, and that shard's parent.
@@ -362,6 +373,23 @@ impl World {
     }
 }
 
+struct UnderWay(Fake);
+
+impl UnderWay {
+    fn new(fake: &Fake) -> Self {
+        let (now, most) = &mut fake.world().under_way;
+        *now += 1;
+        *most = (*most).max(*now);
+        Self(fake.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.world().under_way.0 -= 1;
+    }
+}
+
 impl Fake {
     /// Writes a request down and decides over it.
     fn taken(&self, operation: &str, body: &Value) -> (Fate, Clock) {
@@ -388,6 +416,7 @@ impl HttpConnector for Fake {
             let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let (fate, clock) = fake.taken(&operation, &body);
             let broken = "the connection broke";
+            let _under_way = (operation == "GetRecords").then(|| UnderWay::new(&fake));
             let (status, answer) = match fate {
                 Fate::Served => fake.world().answer(&operation, &body),
                 Fate::Delayed { before, after } => {

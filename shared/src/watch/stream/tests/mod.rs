@@ -4,8 +4,8 @@ mod descent;
 #[path = "../../../../tests/state/engine.rs"]
 #[allow(dead_code, clippy::duplicate_mod)]
 mod engine;
-mod fake;
 mod failures;
+mod fake;
 mod on_engine;
 mod opening;
 mod pace;

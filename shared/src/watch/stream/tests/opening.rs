@@ -13,11 +13,17 @@ async fn a_table_without_a_usable_stream_is_refused() {
     for view in ["KEYS_ONLY", "OLD_IMAGE"] {
         fake.world().view = view;
         let refused = fake.refused().await;
-        assert!(matches!(&refused, WatchError::WrongSource(said) if said.contains(view)), "{refused}");
+        assert!(
+            matches!(&refused, WatchError::WrongSource(said) if said.contains(view)),
+            "{refused}"
+        );
     }
     fake.world().on = false;
     let refused = fake.refused().await;
-    assert!(matches!(&refused, WatchError::WrongSource(said) if said.contains("has no stream")), "{refused}");
+    assert!(
+        matches!(&refused, WatchError::WrongSource(said) if said.contains("has no stream")),
+        "{refused}"
+    );
     for view in ["NEW_IMAGE", "NEW_AND_OLD_IMAGES"] {
         (fake.world().on, fake.world().view) = (true, view);
         fake.source(1).await;
@@ -30,7 +36,11 @@ async fn an_endpoint_that_cannot_be_reached_is_told_at_once() {
     for fate in [Fate::Dropped, silence()] {
         fake.calls();
         fake.plan(move |operation, _| {
-            if operation == "DescribeStream" { fate.clone() } else { Fate::Served }
+            if operation == "DescribeStream" {
+                fate.clone()
+            } else {
+                Fate::Served
+            }
         });
         let refused = fake.refused().await;
         assert!(
@@ -40,7 +50,11 @@ async fn an_endpoint_that_cannot_be_reached_is_told_at_once() {
         assert_eq!(fake.calls().len(), 4, "a DescribeTable, and three attempts");
     }
     fake.plan(|operation, _| {
-        if operation == "DescribeStream" { refusal("AccessDeniedException") } else { Fate::Served }
+        if operation == "DescribeStream" {
+            refusal("AccessDeniedException")
+        } else {
+            Fate::Served
+        }
     });
     assert!(matches!(fake.refused().await, WatchError::AccessDenied(_)));
 }
@@ -52,17 +66,28 @@ async fn capacity_is_waited_for() {
     let mut left = 6;
     fake.plan(move |operation, _| {
         left -= u32::from(operation != "DescribeTable" && left > 0);
-        if left > 0 && operation != "DescribeTable" { refusal("LimitExceededException") } else { Fate::Served }
+        if left > 0 && operation != "DescribeTable" {
+            refusal("LimitExceededException")
+        } else {
+            Fate::Served
+        }
     });
     let source = fake.source(1).await;
     fake.plan(|operation, _| {
-        if operation == "DescribeStream" { refusal("ThrottlingException") } else { Fate::Served }
+        if operation == "DescribeStream" {
+            refusal("ThrottlingException")
+        } else {
+            Fate::Served
+        }
     });
     let begun = super::clock().instant();
     let failed = source.now().await.unwrap_err();
     assert!(matches!(failed, WatchError::Unavailable(_)), "{failed}");
     let took = super::clock().instant() - begun;
-    assert!(took > Duration::from_secs(10) && took <= Duration::from_secs(30), "{took:?}");
+    assert!(
+        took > Duration::from_secs(10) && took <= Duration::from_secs(30),
+        "{took:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
