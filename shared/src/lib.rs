@@ -13,6 +13,10 @@
 //! | `watch` (feature `dynamodb`) | changes of state, in order, for any number of watchers |
 //! | `testkit` (feature `testkit`) | what a backend must do, as cases to run on any engine |
 
+#[cfg(test)]
+// Unit tests share the engine of the integration tests, which names the crate from outside.
+extern crate self as tidewatch;
+
 pub mod audit;
 #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
 pub mod aws;

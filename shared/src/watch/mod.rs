@@ -14,6 +14,7 @@
 //! | [`Watcher`], [`Notice`] | one of them, and what it is told |
 //! | [`TeleportWatches`] | the contract of Teleport's watchers |
 //! | [`log`] | the watch log: a table of numbered segments |
+//! | `stream` (feature `streams`) | the table's stream, for one process without Lambda |
 //!
 //! # Guarantees
 //! Order and uniqueness are those of a key: its changes come in the order of the writes, each once. Nothing is missing
@@ -30,6 +31,8 @@ pub mod log;
 mod position;
 mod record;
 mod source;
+#[cfg(feature = "streams")]
+pub mod stream;
 
 pub use error::WatchError;
 pub use event::{Cause, Delete, Event, Operation, Put, Value};
