@@ -163,6 +163,8 @@ async fn a_list_tells_what_is_new() {
                         listed.settle(&event, verdict, Clock::system().instant());
                         let position = n + 1;
                         match verdict {
+                            // A keep-alive within the second changes nothing: it is the same write to everybody.
+                            _ if states[position] == states[read] => {}
                             Verdict::Shown => assert!(position <= read, "lost: {n} of {what}"),
                             Verdict::Follows => assert!(position > read, "back: {n} of {what}"),
                             Verdict::MayPrecede => {}
