@@ -9,11 +9,15 @@ use super::values::Values;
 use super::watcher::{Member, Watcher};
 use crate::clock::Clock;
 use crate::random::Random;
+#[cfg(feature = "streams")]
+use crate::state::Backend;
 use crate::state::Config;
 use crate::watch::error::WatchError;
 use crate::watch::filter::Filter;
 use crate::watch::position::Position;
 use crate::watch::source::Source;
+#[cfg(feature = "streams")]
+use crate::watch::stream::StreamSource;
 
 /// How often a watch tries to begin if the reading ends just then.
 const TRIES: usize = 3;
@@ -92,8 +96,20 @@ pub struct Watches {
 }
 
 impl Watches {
-    // The constructors over the watch log and over a stream use it.
-    #[allow(dead_code)]
+    /// Over the stream of a backend's table, by the backend's clock, and its `buffer_size`. No request.
+    #[cfg(feature = "streams")]
+    pub fn over_stream(source: StreamSource, backend: &Backend) -> Self {
+        let settings = Settings::from(backend.config());
+        Self::over(
+            source,
+            backend.clock().clone(),
+            backend.random().clone(),
+            &settings,
+        )
+    }
+
+    // Without the feature `streams` the watch log will be the only one to use it.
+    #[cfg_attr(not(feature = "streams"), allow(dead_code))]
     pub(crate) fn over(source: impl Source, clock: Clock, random: Random, settings: &Settings) -> Self {
         Self {
             shared: Arc::new(Shared::new(Box::new(source), clock, random, settings)),
