@@ -14,6 +14,7 @@
 //! | `testkit` (feature `testkit`) | what a backend must do, as cases to run on any engine |
 
 #[cfg(all(test, feature = "dynamodb"))]
+// Unit tests share the engine of the integration tests, which names the crate from outside.
 extern crate self as tidewatch;
 
 pub mod audit;

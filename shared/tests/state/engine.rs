@@ -164,6 +164,9 @@ impl Engine {
             "TransactWriteItems" => transact_write_items,
             "Query" => query,
             "Scan" => scan,
+            "DescribeStream" => describe_stream,
+            "GetShardIterator" => get_shard_iterator,
+            "GetRecords" => get_records,
         };
         match answer {
             Ok(body) => (200, body),
