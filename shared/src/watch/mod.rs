@@ -11,6 +11,7 @@
 //! | [`Filter`], [`Prefix`] | which changes it asks for |
 //! | [`Position`] | where it is; a token to go on from |
 //! | [`log`] | the watch log: a table of numbered segments |
+//! | [`feed`] | a state table's Lambda events into its log |
 //!
 //! # Guarantees
 //! Order and uniqueness are those of a key: its changes come in the order of the writes, each once. Nothing is missing
@@ -21,6 +22,7 @@
 
 mod error;
 mod event;
+pub mod feed;
 mod filter;
 pub mod log;
 mod position;
