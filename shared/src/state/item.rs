@@ -133,7 +133,7 @@ impl fmt::Debug for Revision {
 }
 
 /// Whole seconds since 1970, rounded down: what `Expires` and `:now` hold.
-pub(super) fn seconds(at: SystemTime) -> i64 {
+pub(crate) fn seconds(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
         Err(before) => {
@@ -145,7 +145,7 @@ pub(super) fn seconds(at: SystemTime) -> i64 {
 }
 
 /// The time of a number of seconds since 1970; none if no clock can show it.
-pub(super) fn time_of(seconds: i64) -> Option<SystemTime> {
+pub(crate) fn time_of(seconds: i64) -> Option<SystemTime> {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 {
         UNIX_EPOCH.checked_sub(distance)

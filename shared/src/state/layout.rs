@@ -102,8 +102,13 @@ impl Partitioned {
         if self.partitions == 1 {
             return 0;
         }
+        u8::try_from(Self::hash(key) % u64::from(self.partitions)).unwrap_or_default()
+    }
+
+    /// The hash that spreads keys: the first eight bytes of the SHA-256, as a big-endian number.
+    pub(crate) fn hash(key: &[u8]) -> u64 {
         let [first, _] = halves(key);
-        u8::try_from(first % u64::from(self.partitions)).unwrap_or_default()
+        first
     }
 
     /// The value of `Part` for a partition.

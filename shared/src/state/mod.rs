@@ -46,7 +46,7 @@ pub mod dump;
 mod error;
 mod expression;
 pub(crate) mod fault;
-mod item;
+pub(crate) mod item;
 mod items;
 mod key;
 mod layout;

@@ -19,7 +19,7 @@ use crate::state::{Item, Layout};
 pub(crate) type Image = HashMap<String, AttributeValue>;
 
 /// A record's place among those of its key, and what tells it from others of the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Order {
     /// The stream's own number.
     Sequence(Number),

@@ -1,11 +1,38 @@
 //! Appending: one conditional put of the next segment.
+//!
+//! No counter, no marker, no transaction: a position cannot exist before the one below it, and the put is the commit. What
+//! is delivered again is found by walking back ([`View`](super::view)); what an event of its key has overtaken is not
+//! appended, since that could not be moved into its place: a gap is.
 
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use futures_util::future::join_all;
+
+use super::control::Control;
+use super::requests::Tries;
+use super::segment::{Logged, Segment, key_hash, millis};
+use super::view::{Memory, View, overtakes};
 use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
-use crate::watch::Prefix;
-use crate::watch::record::Record;
+use crate::state::fault::Fault;
+use crate::watch::event::{Event, Operation, Value};
+use crate::watch::filter::Prefix;
+use crate::watch::record::{Order, Record};
+
+/// The most bytes of a segment's events, unless it is a single one.
+const SEGMENT: usize = 64 * 1024;
+/// The most bytes of a value, and the one before it, that are carried.
+const VALUE: usize = 32 * 1024;
+/// A creation time further ahead than this is a mistake, and counts as absent.
+const AHEAD: Duration = Duration::from_secs(3600);
+/// How far a list that begins when a gap is met may be behind a change made before: clocks apart, and times that are
+/// rounded down to the minute.
+pub(super) const ROUNDED: Duration = Duration::from_secs(120);
+/// A stream keeps 24 h: what arrives older than this had neighbours that may be gone.
+const NEARLY_TRIMMED: Duration = Duration::from_secs(22 * 3600);
 
 /// Which values the log carries beside keys and revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +41,25 @@ pub enum Inline {
     None,
     /// All.
     All,
-    /// Those of keys below these prefixes.
+    /// Those of keys that these prefixes take.
     Below(Vec<Prefix>),
+}
+
+impl Inline {
+    fn carries(&self, event: &Event) -> bool {
+        let wanted = match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Below(prefixes) => prefixes.iter().any(|prefix| prefix.contains(&event.key)),
+        };
+        let bytes = |value: &Value| value.bytes().map_or(0, <[u8]>::len);
+        let size = match &event.operation {
+            Operation::Put(put) => bytes(&put.value),
+            Operation::Delete(delete) => delete.previous.as_ref().map_or(0, |put| bytes(&put.value)),
+            Operation::Unknown => 0,
+        };
+        wanted && size <= VALUE
+    }
 }
 
 /// Something of a batch of the stream, in its order.
@@ -24,7 +68,12 @@ pub(crate) enum Incoming {
     /// A change.
     Record(Record),
     /// A record whose key cannot be read: a gap is due in its place.
-    Unreadable { created: Option<SystemTime> },
+    Unreadable {
+        /// What tells the record from others, if that can be read: `SequenceNumber` or `eventID`.
+        id: Option<String>,
+        /// When it was made, if that can be read.
+        created: Option<SystemTime>,
+    },
 }
 
 /// What became of a batch.
@@ -36,8 +85,20 @@ pub struct Appended {
     pub repeats: usize,
     /// Changes in whose place a gap stands, with those of an older stream, which are dropped.
     pub gaps: usize,
+    /// Changes of keys that the log does not cover.
+    pub uncovered: usize,
     /// Segments written.
     pub segments: usize,
+}
+
+impl Appended {
+    fn add(&mut self, other: Self) {
+        self.appended += other.appended;
+        self.repeats += other.repeats;
+        self.gaps += other.gaps;
+        self.uncovered += other.uncovered;
+        self.segments += other.segments;
+    }
 }
 
 /// A batch that could not be appended in whole: everything before `first` is in the log.
@@ -52,53 +113,382 @@ pub(crate) struct Failed {
 pub struct Appender {
     log: Log,
     inline: Inline,
+    memory: Memory,
+    control: Mutex<Option<Control>>,
+}
+
+/// Why a bucket could not take a record.
+enum Stopped {
+    /// The bucket goes on in another generation.
+    Sealed,
+    Failed(LogError),
+}
+
+impl From<LogError> for Stopped {
+    fn from(error: LogError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A record of a batch on its way into a bucket.
+#[derive(Clone, Copy)]
+struct Due<'a> {
+    at: usize,
+    key: u64,
+    record: &'a Record,
+}
+
+/// A bucket's share of a batch.
+enum Share<'a> {
+    Record(Due<'a>),
+    Gap {
+        at: usize,
+        id: Option<&'a str>,
+        created: Option<SystemTime>,
+    },
+}
+
+impl Share<'_> {
+    fn at(&self) -> usize {
+        match self {
+            Self::Record(due) => due.at,
+            Self::Gap { at, .. } => *at,
+        }
+    }
 }
 
 impl Appender {
-    /// An appender to `log`.
+    /// An appender to `log`. No request.
     pub fn new(log: Log, inline: Inline) -> Self {
-        Self { log, inline }
+        Self {
+            log,
+            inline,
+            memory: Memory::default(),
+            control: Mutex::new(None),
+        }
+    }
+
+    /// The log it appends to.
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Appends a batch, trying again until `stop`. `stream` is the ARN of the stream that it is of, or for Kinesis the
-    /// name of the table.
+    /// name of the table. Safe to repeat, and to cancel: what is in the log already is found there.
+    ///
+    /// Requests: for each bucket with records a put a segment, and a read unless the newest segment is remembered.
+    ///
+    /// # Errors
+    /// [`Failed`], with the lowest record that is not in the log.
     pub(crate) async fn append(
         &self,
         stream: &str,
         batch: &[Incoming],
         stop: Instant,
     ) -> Result<Appended, Failed> {
-        let _ = (stream, batch, stop, &self.inline);
-        Err(Failed {
-            first: 0,
-            error: LogError::new(
-                LogErrorKind::Unavailable,
-                &self.log.inner.table,
-                &self.log.inner.name,
-                "",
-            ),
+        let mut total = Appended::default();
+        // By bucket; a change of the generation deals what is left anew.
+        let mut left: Vec<usize> = (0..batch.len()).collect();
+        let mut again = false;
+        while let Some(&first) = left.first() {
+            let failed = |error| Failed { first, error };
+            let control = self.agreed(stream, again, batch, stop).await.map_err(failed)?;
+            let Some(control) = control else {
+                // Of an older stream: what was not appended before the newer one began is behind its gap.
+                total.gaps += left.len();
+                return Ok(total);
+            };
+            let mut shares: BTreeMap<u32, Vec<Share<'_>>> = BTreeMap::new();
+            for &at in &left {
+                match batch.get(at) {
+                    Some(Incoming::Record(record)) if !control.covered().takes_key(&record.event.key) => {
+                        total.uncovered += 1;
+                    }
+                    Some(Incoming::Record(record)) => {
+                        let key = key_hash(record.event.key.as_bytes());
+                        let share = Share::Record(Due { at, key, record });
+                        shares
+                            .entry(control.bucket_for(&record.event.key))
+                            .or_default()
+                            .push(share);
+                    }
+                    // Nobody knows whose it is.
+                    Some(Incoming::Unreadable { id, created }) => {
+                        for bucket in 0..control.buckets {
+                            let share = Share::Gap {
+                                at,
+                                id: id.as_deref(),
+                                created: *created,
+                            };
+                            shares.entry(bucket).or_default().push(share);
+                        }
+                    }
+                    None => {}
+                }
+            }
+            let label = control.label(stream);
+            let work = shares.into_iter().map(|(bucket, share)| {
+                let (partition, label) = (control.bucket(bucket), label.as_str());
+                async move {
+                    let mut share = share;
+                    let mut done = Appended::default();
+                    let stopped = self.fill(&partition, label, &mut share, &mut done, stop).await;
+                    (done, share.iter().map(Share::at).collect::<Vec<_>>(), stopped)
+                }
+            });
+            let (mut rest, mut error, mut sealed) = (Vec::new(), None, false);
+            for (done, undone, stopped) in join_all(work).await {
+                total.add(done);
+                rest.extend(undone);
+                match stopped {
+                    Ok(()) => {}
+                    Err(Stopped::Sealed) => sealed = true,
+                    Err(Stopped::Failed(failed)) => error = Some(failed),
+                }
+            }
+            rest.sort_unstable();
+            rest.dedup();
+            left = rest;
+            if let (Some(error), Some(&first)) = (error, left.first()) {
+                return Err(Failed { first, error });
+            }
+            again = sealed;
+        }
+        Ok(total)
+    }
+
+    /// What all agree on, with the stream as the current one; none if the batch is of an older stream.
+    async fn agreed(
+        &self,
+        stream: &str,
+        again: bool,
+        batch: &[Incoming],
+        stop: Instant,
+    ) -> Result<Option<Control>, LogError> {
+        let mut tries = Tries::new(&self.log, stop);
+        let known = self
+            .control
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut control = match known.filter(|_| !again) {
+            Some(control) => control,
+            None if again => self.log.finish_sealing(&mut tries).await?,
+            None => self.log.control(&mut tries).await?,
+        };
+        if !control.is_of(stream) {
+            let what = format!("it is of table {}, and a record of {stream} came", control.table);
+            return Err(self.log.error(LogErrorKind::WrongLog, what));
+        }
+        if control.stream != stream {
+            control = self.log.change_stream(stream, &mut tries).await?;
+        }
+        let older = control.label(&control.stream) > control.label(stream);
+        if !older && self.is_nearly_trimmed(batch) {
+            self.log.mark_hourly(&control, &mut tries).await?;
+        }
+        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
+        Ok(Some(control).filter(|_| !older))
+    }
+
+    fn is_nearly_trimmed(&self, batch: &[Incoming]) -> bool {
+        let now = self.log.inner.clock.now();
+        batch.iter().any(|incoming| match incoming {
+            Incoming::Record(record) => record
+                .event
+                .created
+                .is_some_and(|created| created + NEARLY_TRIMMED < now),
+            Incoming::Unreadable { .. } => false,
         })
     }
 
-    /// Appends a gap to every bucket, trying again until `stop`: changes were lost, and nobody knows which. `id` names
-    /// the report of the loss, so that one that comes twice makes one gap. `lost_until`, where known, is when the last
-    /// of the lost changes was made: where a gap stands that was appended later, none is added.
-    ///
-    /// # Errors
-    /// [`LogError`]; some buckets may have theirs.
-    pub async fn break_all(
+    /// Appends a bucket's share; what is in the log is taken out of `share`.
+    async fn fill(
         &self,
-        why: &str,
-        id: &str,
-        lost_until: Option<SystemTime>,
+        bucket: &str,
+        label: &str,
+        share: &mut Vec<Share<'_>>,
+        done: &mut Appended,
         stop: Instant,
-    ) -> Result<(), LogError> {
-        let _ = (why, id, lost_until, stop);
-        Err(LogError::new(
-            LogErrorKind::Unavailable,
-            &self.log.inner.table,
-            &self.log.inner.name,
-            "",
-        ))
+    ) -> Result<(), Stopped> {
+        let clock = &self.log.inner.clock;
+        let mut tries = Tries::new(&self.log, stop);
+        let mut view: Option<View> = None;
+        while !share.is_empty() {
+            let mut seen = match view.take().filter(|view| view.is_fresh(clock.instant())) {
+                Some(view) => view,
+                None => self.look(bucket, share, &mut tries).await?,
+            };
+            if seen.standing.as_ref().is_some_and(|standing| standing.sealed) {
+                return Err(Stopped::Sealed);
+            }
+            if seen
+                .standing
+                .as_ref()
+                .is_some_and(|standing| standing.stream.as_str() > label)
+            {
+                done.gaps += share.len();
+                share.clear();
+                break;
+            }
+            share.retain(|share| match share {
+                Share::Record(due) if seen.holds(due.key, &due.record.order) => {
+                    done.repeats += 1;
+                    false
+                }
+                _ => true,
+            });
+            let chunk = self.chunk(&seen, label, share);
+            if chunk.events.is_empty() {
+                done.gaps += chunk.taken;
+                share.drain(..chunk.taken);
+                view = Some(seen);
+                continue;
+            }
+            // Only what was looked at a short while ago: an older head may point into what was compacted away.
+            if !seen.is_fresh(clock.instant()) {
+                continue;
+            }
+            let segment = Segment::next(
+                seen.standing.as_deref(),
+                label,
+                chunk.events,
+                millis(clock.now()),
+                chunk.max_created,
+            );
+            let at = clock.instant();
+            match tries.send(self.log.put(segment.marshal(bucket), None)).await {
+                Ok(()) => {
+                    tries.progressed();
+                    done.segments += 1;
+                    done.appended += chunk.appended;
+                    done.gaps += chunk.taken - chunk.appended;
+                    share.drain(..chunk.taken);
+                    seen.wrote(&self.memory, bucket, segment.summary(), at);
+                }
+                // Refused, another appender was first; without an answer the segment may stand there, now or later.
+                // Either way what was appended since tells.
+                Err(fault) => {
+                    if !matches!(fault, Fault::Refused(_)) {
+                        tracing::debug!(bucket, "a segment was not written: {}", fault.said());
+                    }
+                    tries.again(&fault).await?;
+                    seen.look_again(&self.log, &self.memory, bucket, &mut tries)
+                        .await?;
+                }
+            }
+            view = Some(seen);
+        }
+        Ok(())
+    }
+
+    async fn look(&self, bucket: &str, share: &[Share<'_>], tries: &mut Tries<'_>) -> Result<View, LogError> {
+        let now = self.log.inner.clock.now();
+        let created = share.iter().filter_map(|share| match share {
+            Share::Record(due) => Some(sound(due.record.event.created, now).map_or(0, millis)),
+            Share::Gap { created, .. } => sound(*created, now).map(millis),
+        });
+        let oldest = created.min().unwrap_or(u64::MAX);
+        let keys = share.iter().filter_map(|share| match share {
+            Share::Record(due) => Some(due.key),
+            Share::Gap { .. } => None,
+        });
+        View::look(&self.log, &self.memory, bucket, keys, oldest, tries).await
+    }
+
+    /// The events of the next segment, from the front of the share.
+    fn chunk(&self, view: &View, label: &str, share: &[Share<'_>]) -> Chunk {
+        let now = self.log.inner.clock.now();
+        let mut chunk = Chunk::default();
+        // The highest of each key within this chunk, and its place.
+        let mut highest: HashMap<u64, (&Order, usize)> = HashMap::new();
+        let standing = view.standing.as_deref();
+        if standing.is_some_and(|standing| !standing.stream.is_empty() && standing.stream.as_str() < label) {
+            chunk.push(Logged::gap("the table's stream was replaced", None, None), None);
+        }
+        for share in share {
+            let (created, logged) = match share {
+                Share::Gap { created, id, .. } => {
+                    let created = sound(*created, now);
+                    let known = id.is_some_and(|id| view.holds_gap(id));
+                    let gap = Logged::gap("a record could not be read", *id, created);
+                    (created, (!known).then_some(gap))
+                }
+                Share::Record(due) => {
+                    let order = &due.record.order;
+                    let created = sound(due.record.event.created, now);
+                    let before = highest.get(&due.key).filter(|(other, _)| overtakes(other, order));
+                    let logged = if let Some((_, place)) = before {
+                        (chunk.last_gap <= Some(*place)).then(|| Logged::gap(OVERTAKEN, None, created))
+                    } else if let Some(place) = view.overtaken(due.key, order) {
+                        let marked = chunk.last_gap.is_some()
+                            || view.gap().is_some_and(|gap| (gap.segment, gap.count - 1) > place);
+                        (!marked).then(|| Logged::gap(OVERTAKEN, None, created))
+                    } else if view.too_far {
+                        let marked = chunk.last_gap.is_some() || covers(view, created);
+                        (!marked).then(|| Logged::gap(UNPROVEN, None, created))
+                    } else {
+                        highest.insert(due.key, (order, chunk.events.len()));
+                        let inline = self.inline.carries(&due.record.event);
+                        Some(Logged::event(&due.record.event, order, inline))
+                    };
+                    (created, logged)
+                }
+            };
+            if let Some(logged) = logged {
+                if !chunk.push(logged, created) {
+                    break;
+                }
+            }
+            chunk.taken += 1;
+        }
+        chunk
+    }
+}
+
+const OVERTAKEN: &str = "a change came after a later one of its key";
+const UNPROVEN: &str = "whether a late change stands in the log could not be told";
+
+/// The next segment in the making.
+#[derive(Default)]
+struct Chunk {
+    events: Vec<Logged>,
+    size: usize,
+    /// How many of the share it takes.
+    taken: usize,
+    appended: usize,
+    last_gap: Option<usize>,
+    max_created: Option<u64>,
+}
+
+impl Chunk {
+    /// Adds an event or a gap; false if there is no room for it.
+    fn push(&mut self, logged: Logged, created: Option<SystemTime>) -> bool {
+        let length = Segment::encode(std::slice::from_ref(&logged)).len();
+        if self.size + length > SEGMENT && !self.events.is_empty() {
+            return false;
+        }
+        self.size += length;
+        self.max_created = self.max_created.max(created.map(millis));
+        if logged.is_gap() {
+            self.last_gap = Some(self.events.len());
+        } else {
+            self.appended += 1;
+        }
+        self.events.push(logged);
+        true
+    }
+}
+
+/// A creation time that can be one.
+fn sound(created: Option<SystemTime>, now: SystemTime) -> Option<SystemTime> {
+    created.filter(|created| *created <= now + AHEAD)
+}
+
+/// Whether a gap stands that was appended after a change surely had been made: who met it has listed the change.
+fn covers(view: &View, created: Option<SystemTime>) -> bool {
+    match (view.gap(), created) {
+        (Some(gap), Some(created)) => gap.appended > millis(created + ROUNDED),
+        _ => false,
     }
 }

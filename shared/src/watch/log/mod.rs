@@ -1,15 +1,48 @@
 //! The watch log: a table of its own, buckets of numbered segments.
+//!
+//! A key's bucket is chosen by its hash. A segment holds the changes of one chunk of one invocation, in stream order;
+//! appending is one conditional put of the next number. The table has the partition key `Log` (S) and the sort key
+//! `Segment` (N); [`segment`] and [`control`] say what stands in it.
+//!
+//! | part | concept |
+//! |---|---|
+//! | [`Log`] | a log: created, sealed, compacted, examined |
+//! | [`Appender`] | what `forward` appends a stream's changes with |
+//! | [`Watches::over_log`](super::Watches::over_log) | what watchers read it with |
+//!
+//! # What an append costs
+//! A put a bucket and invocation: 0.2 to 0.3 write units an event from about five events a segment on, one unit below
+//! that. The newest segment is remembered between invocations, so that a read comes only after another appender.
+//!
+//! # Gaps
+//! What Lambda gives up, a stream that is replaced, a mapping that was off for too long: each puts a gap into every
+//! bucket, and every watcher that meets it ends with [`Compacted`](super::WatchError::Compacted) and lists again.
 
 mod append;
+mod compact;
+mod control;
 mod error;
+mod examine;
+mod gap;
+mod read;
+mod requests;
+mod seal;
+mod segment;
+mod view;
 
 pub use append::{Appended, Appender, Inline};
 pub(crate) use append::{Failed, Incoming};
+pub use compact::{Compacted, MIN_RETENTION};
+pub use control::{LogSpec, Transport};
 pub use error::{LogError, LogErrorKind};
+pub use examine::{Facts, Finding, MappingFacts};
+pub(crate) use read::LogSource;
+pub use read::Pace;
 
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
 
 use crate::clock::Clock;
 use crate::random::Random;
@@ -32,10 +65,7 @@ struct Inner {
 impl Log {
     /// The log `name` in `table`, over this client; the SDK's retries are replaced by ours. No request.
     pub fn new(client: &Client, table: &str, name: &str, clock: Clock, random: Random) -> Self {
-        let settings = client
-            .config()
-            .to_builder()
-            .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled());
+        let settings = client.config().to_builder().retry_config(RetryConfig::disabled());
         Self {
             inner: Arc::new(Inner {
                 client: Client::from_conf(settings.build()),

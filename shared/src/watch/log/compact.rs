@@ -1,0 +1,145 @@
+//! Compaction: what is past its retention goes, oldest first.
+
+use std::time::Duration;
+
+use super::control::Control;
+use super::requests::Tries;
+use super::segment::{Segment, millis};
+use super::{Log, LogError, LogErrorKind};
+use crate::clock::Instant;
+
+/// The least retention: a stream keeps 24 h, and a mapping may hold a record for 23 more before it reaches the log.
+/// What is delivered again must be found there.
+pub const MIN_RETENTION: Duration = Duration::from_secs(48 * 3600);
+
+/// How many segments one request reads.
+const PAGE: u32 = 16;
+
+/// What a compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Compacted {
+    /// Segments removed.
+    pub removed: u64,
+    /// Whether something is left to do, for lack of time.
+    pub unfinished: bool,
+}
+
+impl Log {
+    /// Removes segments that were appended longer ago than `retention`: oldest first, so that a hole is always below
+    /// what is kept, and never the newest of a bucket, for positions must not start again. Where the newest is as old,
+    /// an empty one is put behind it first. Safe to repeat, to run twice at once, and to cut; goes on until `stop`.
+    ///
+    /// Requests: one for the control item and two a bucket; for each segment removed one that costs what writing it did.
+    /// An idle bucket costs the two reads.
+    ///
+    /// # Errors
+    /// [`LogErrorKind::BadParameter`] for less than [`MIN_RETENTION`]; else what a request may end with.
+    pub async fn compact(&self, retention: Duration, stop: Instant) -> Result<Compacted, LogError> {
+        if retention < MIN_RETENTION {
+            let what = "a retention of less than 48 hours is not possible: a change that is delivered again must be \
+                        found in the log";
+            return Err(self.error(LogErrorKind::BadParameter, what));
+        }
+        let horizon = millis(self.inner.clock.now())
+            .saturating_sub(u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
+        let mut tries = Tries::new(self, stop);
+        let control = self.control(&mut tries).await?;
+        let mut done = Compacted::default();
+        for bucket in 0..control.buckets {
+            self.compact_bucket(&control.bucket(bucket), horizon, &mut tries, &mut done)
+                .await?;
+        }
+        for &(generation, buckets) in &control.past {
+            self.compact_past(&control, generation, buckets, horizon, &mut tries, &mut done)
+                .await?;
+        }
+        Ok(done)
+    }
+
+    async fn compact_bucket(
+        &self,
+        bucket: &str,
+        horizon: u64,
+        tries: &mut Tries<'_>,
+        done: &mut Compacted,
+    ) -> Result<(), LogError> {
+        let newest = tries.read(|| self.below(bucket, None, 1)).await?;
+        let Some(newest) = newest.into_iter().next() else {
+            return Ok(());
+        };
+        let mut end = newest.number;
+        if newest.appended < horizon && !newest.events.is_empty() && !newest.sealed {
+            self.extend(bucket, tries.stop(), |newest, now| {
+                let newest =
+                    newest.filter(|newest| newest.appended < horizon && !newest.events.is_empty())?;
+                let summary = newest.summary();
+                Some(Segment::next(
+                    Some(&summary),
+                    &newest.stream,
+                    Vec::new(),
+                    now,
+                    None,
+                ))
+            })
+            .await?;
+            // Whoever put it, something stands above.
+            end += 1;
+        }
+        self.remove_below(bucket, end, horizon, tries, done).await
+    }
+
+    /// Removes what is old enough of the segments below number `end`.
+    async fn remove_below(
+        &self,
+        bucket: &str,
+        end: u64,
+        horizon: u64,
+        tries: &mut Tries<'_>,
+        done: &mut Compacted,
+    ) -> Result<(), LogError> {
+        loop {
+            let oldest = tries.read(|| self.above(bucket, 0, PAGE, true)).await?;
+            let due = oldest
+                .iter()
+                .take_while(|segment| segment.number < end && segment.appended < horizon);
+            let numbers: Vec<u64> = due.map(|segment| segment.number).collect();
+            if numbers.is_empty() {
+                return Ok(());
+            }
+            for number in numbers {
+                if self.inner.clock.instant() >= tries.stop() {
+                    done.unfinished = true;
+                    return Ok(());
+                }
+                tries.read(|| self.remove(bucket, number)).await?;
+                done.removed += 1;
+            }
+        }
+    }
+
+    /// A sealed generation goes as a whole, once its seals are old enough.
+    async fn compact_past(
+        &self,
+        control: &Control,
+        generation: u32,
+        buckets: u32,
+        horizon: u64,
+        tries: &mut Tries<'_>,
+        done: &mut Compacted,
+    ) -> Result<(), LogError> {
+        for bucket in 0..buckets {
+            let bucket = control.bucket_of(generation, bucket);
+            self.remove_below(&bucket, u64::MAX, horizon, tries, done).await?;
+            if done.unfinished || !tries.read(|| self.below(&bucket, None, 1)).await?.is_empty() {
+                return Ok(());
+            }
+        }
+        self.change_control(tries, |control| {
+            let before = control.past.len();
+            control.past.retain(|past| *past != (generation, buckets));
+            control.past.len() != before
+        })
+        .await
+        .map(drop)
+    }
+}
