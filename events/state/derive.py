@@ -52,13 +52,13 @@ def item(image):
             "value": value.get("B", "")}
 
 
-def change(record, layout, order, per_second=1):
+def change(record, layout, number, order, per_second=1):
     """What the appender is given: a change, a gap, or None for what is skipped."""
     record = record if isinstance(record, dict) else {}
     inner = record.get("dynamodb") if isinstance(record.get("dynamodb"), dict) else {}
     created = inner.get("ApproximateCreationDateTime")
     created = round(created * 1000 / per_second) if isinstance(created, (int, float)) else None
-    gap = {"unreadable": True, "created": created}
+    gap = {"unreadable": number or record.get("eventID"), "created": created}
     if not isinstance(inner.get("Keys"), dict):
         return gap
     key = layout(inner["Keys"])
@@ -95,7 +95,7 @@ def of_stream(record, table, layout):
         raise Refused(table_of(arn))
     number = record.get("dynamodb", {}).get("SequenceNumber", "")
     number = number if re.fullmatch(r"[0-9]{1,40}", number) else None
-    return number, arn, change(record, layout, number and {"sequence": number})
+    return number, arn, change(record, layout, number, number and {"sequence": number})
 
 
 def of_kinesis(record, table, layout):
@@ -111,7 +111,8 @@ def of_kinesis(record, table, layout):
             raise Refused("MICROSECOND")
         if inner.get("eventID"):
             order = {"created": at, "event_id": inner["eventID"]}
-    return record["kinesis"]["sequenceNumber"], table, change(inner, layout, order, 10**6)
+    number = record["kinesis"]["sequenceNumber"]
+    return number, table, change(inner, layout, number, order, 10**6)
 
 
 def losses(records, table):

@@ -356,8 +356,7 @@ fn the_schema_and_the_reader_agree() {
         let mut watch = names(&schema["$defs"]["WatchConfig"]);
         watch.extend(names(&schema["$defs"]["WatchLogConfig"]));
         watch.sort();
-        let all =
-            "buckets endpoint force_secrets inline layout log name namespace prefixes region table table";
+        let all = "buckets endpoint force_secrets inline layout log name namespace prefixes region source table table";
         assert_eq!(watch.join(" "), all);
     } else {
         assert_eq!(schema["required"], audit);
@@ -376,7 +375,7 @@ mod watch {
     use tidewatch::config::{Config, WatchConfig};
     use tidewatch::state::{Layout, Partitioned};
     use tidewatch::watch::Prefix;
-    use tidewatch::watch::log::Inline;
+    use tidewatch::watch::log::{Inline, Transport};
 
     fn parse(watch: &str) -> Result<WatchConfig, String> {
         match Config::parse(&format!("watch:\n  {watch}"), "t", []) {
@@ -400,8 +399,8 @@ mod watch {
         );
         let log = watch.log;
         assert_eq!(
-            (log.table.as_str(), log.name.as_str(), log.buckets),
-            ("teleport-watch", "teleport-state", 4)
+            (log.table.as_str(), log.name.as_str(), watch.buckets, watch.source),
+            ("teleport-watch", "teleport-state", 4, Transport::Stream)
         );
         assert_eq!((watch.inline, watch.prefixes.len()), (Inline::None, 0));
         let audit = "quarantine: file:///q\nsinks: { out: { uri: 'stdout://' } }\n";
@@ -416,14 +415,17 @@ mod watch {
 
     #[test]
     fn a_partitioned_table_is_owned_and_its_values_are_in_the_log() {
-        let own = "{ table: own, layout: partitioned, namespace: billing, log: { table: logs, name: billing }, buckets: 7,
+        let own = "{ table: own, layout: partitioned, namespace: billing, log: { table: logs, name: billing }, buckets: 7, source: kinesis,
             prefixes: [/a, /b/c], region: eu-north-1, endpoint: 'http://localhost:8000' }";
         let watch = parse(own).unwrap();
         assert_eq!(
             watch.layout,
             Layout::Partitioned(Partitioned::new("billing").unwrap())
         );
-        assert_eq!((watch.inline, watch.log.buckets), (Inline::All, 7));
+        assert_eq!(
+            (watch.inline, watch.buckets, watch.source),
+            (Inline::All, 7, Transport::Kinesis)
+        );
         assert_eq!(
             watch.prefixes,
             [Prefix::component("/a"), Prefix::component("/b/c")]
@@ -468,7 +470,7 @@ mod watch {
     fn every_fault_of_the_section_is_told_at_once() {
         let text =
             "{ table: x, layout: etcd, namespace: 'a#b', log: { name: 'a#b', colour: red }, buckets: 65,
-            prefixes: [''], inline: { a: b }, region: '', endpoint: nowhere, force_secrets: perhaps }";
+            prefixes: [''], inline: { a: b }, region: '', endpoint: nowhere, force_secrets: perhaps, source: tape }";
         let faults = parse(text).unwrap_err();
         for path in [
             "table",
@@ -483,10 +485,11 @@ mod watch {
             "region",
             "endpoint",
             "force_secrets",
+            "source",
         ] {
             assert!(faults.contains(&format!("watch.{path}: ")), "{path}: {faults}");
         }
-        assert!(faults.contains("12 fault(s)"), "{faults}");
+        assert!(faults.contains("13 fault(s)"), "{faults}");
         let fault = parse("{ table: one, layout: teleport, namespace: a, log: { table: one } }").unwrap_err();
         assert!(
             fault.contains("watch.namespace") && fault.contains("a table of its own"),

@@ -5,7 +5,7 @@ use super::document::Section;
 use crate::state::{Key, Layout, Partitioned};
 use crate::table::{Kind, Spec};
 use crate::watch::Prefix;
-use crate::watch::log::Inline;
+use crate::watch::log::{Inline, LogSpec, Transport};
 
 /// The watch log that is kept of a state table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +16,14 @@ pub struct WatchConfig {
     pub layout: Layout,
     /// The log.
     pub log: WatchLogConfig,
-    /// Which values it holds.
-    pub inline: Inline,
+    /// Where its changes come from. Only when it is made, as the next two.
+    pub source: Transport,
+    /// How many buckets it has.
+    pub buckets: u32,
     /// Which keys it covers: these and what lies below them; none for all.
     pub prefixes: Vec<Prefix>,
+    /// Which values it holds.
+    pub inline: Inline,
     /// Region of both tables, if not that of `aws`.
     pub region: Option<String>,
     /// Endpoint of both tables, if not that of `aws`.
@@ -33,8 +37,6 @@ pub struct WatchLogConfig {
     pub table: String,
     /// The log's name in it.
     pub name: String,
-    /// Buckets of the log. Only when it is made.
-    pub buckets: u8,
 }
 
 /// Keys below which Teleport keeps private keys, passwords' hashes, second factors, sessions, tokens and credentials.
@@ -65,10 +67,6 @@ const SECRETS: &[&str] = &[
     "/webauthn",
 ];
 
-/// A bucket takes 100 to 180 appends a second; each is read by every watcher's process.
-const BUCKETS: u8 = 4;
-const MOST_BUCKETS: u8 = 64;
-
 impl WatchConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let table = required_table(section, "table");
@@ -83,8 +81,13 @@ impl WatchConfig {
         {
             section.fault("log.table", "the log has a table of its own");
         }
+        let source = section.setting("source", |text| match text {
+            "stream" => Ok(Transport::Stream),
+            "kinesis" => Ok(Transport::Kinesis),
+            _ => Err("stream or kinesis is due"),
+        });
         let buckets = section.setting("buckets", |text| match text.parse() {
-            Ok(buckets) if (1..=MOST_BUCKETS).contains(&buckets) => Ok(buckets),
+            Ok(buckets) if (1..=64).contains(&buckets) => Ok(buckets),
             _ => Err("a number from 1 to 64 is due"),
         });
         let prefixes = section
@@ -112,8 +115,9 @@ impl WatchConfig {
             log: WatchLogConfig {
                 table: log_table?,
                 name: log_name.unwrap_or_else(|| table.clone()),
-                buckets: buckets.unwrap_or(BUCKETS),
             },
+            source: source.unwrap_or_default(),
+            buckets: buckets.unwrap_or_else(|| LogSpec::new(&table).buckets),
             table,
             inline,
             prefixes: prefixes.unwrap_or_default(),
@@ -226,6 +230,9 @@ pub(super) struct Document {
     namespace: Option<String>,
     /// The log.
     log: LogDocument,
+    /// Where the table's changes come from: its stream (default), or Kinesis Data Streams for DynamoDB. Only when the log
+    /// is made.
+    source: Option<SourceName>,
     /// Buckets of the log, 1 to 64: 4, if none. Only when it is made.
     #[schemars(range(min = 1, max = 64))]
     buckets: Option<u8>,
@@ -234,7 +241,7 @@ pub(super) struct Document {
     inline: Option<Texts>,
     /// Allow values that are Teleport's secrets.
     force_secrets: Option<bool>,
-    /// Which keys the log covers: these and what lies below them; all, if none. Keys can tell a secret too, such as
+    /// Which keys the log covers: these and what lies below them; all, if none. Only when it is made. Keys can tell a secret too, such as
     /// those below /tokens.
     prefixes: Option<Texts>,
     /// Region of both tables, if not that of aws.
@@ -252,6 +259,17 @@ enum LayoutName {
     Teleport,
     /// Ours.
     Partitioned,
+}
+
+#[cfg(feature = "schema")]
+#[derive(schemars::JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[allow(dead_code)] // Only its shape is used.
+enum SourceName {
+    /// The table's own stream.
+    Stream,
+    /// Kinesis Data Streams for DynamoDB.
+    Kinesis,
 }
 
 #[cfg(feature = "schema")]

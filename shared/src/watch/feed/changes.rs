@@ -98,7 +98,12 @@ impl Feed {
         Ok(Record {
             id: number.map(str::to_owned),
             stream: stream.map(str::to_owned),
-            incoming: self.incoming(&json, 1.0, number.map(|number| Order::Sequence(number.into())))?,
+            incoming: self.incoming(
+                &json,
+                number,
+                1.0,
+                number.map(|number| Order::Sequence(number.into())),
+            )?,
         })
     }
 
@@ -136,10 +141,12 @@ impl Feed {
             .filter(|micros| *micros > 0)
             .zip(json.event_id.as_deref().filter(|id| !id.is_empty()))
             .map(|(micros, id)| Order::Created(micros, id.to_owned()));
+        let number = text(kinesis.get("sequenceNumber"));
+        let incoming = self.incoming(&json, number.as_deref(), MICROSECONDS, order)?;
         Ok(Record {
-            id: text(kinesis.get("sequenceNumber")),
+            id: number,
             stream: json.table_name.as_deref().map(str::to_owned),
-            incoming: self.incoming(&json, MICROSECONDS, order)?,
+            incoming,
         })
     }
 
@@ -147,9 +154,12 @@ impl Feed {
     fn incoming(
         &self,
         json: &Json<'_>,
+        id: Option<&str>,
         per_second: f64,
         order: Option<Order>,
     ) -> Result<Option<Incoming>, HandleError> {
+        let event_id = json.event_id.as_deref().filter(|id| !id.is_empty());
+        let id = id.or(event_id).map(str::to_owned);
         let parts = json.parts(per_second);
         let created = parts.created;
         if !parts.keys.is_empty() && !parts.keys.contains_key(self.layout.partition_name()) {
@@ -163,9 +173,8 @@ impl Feed {
         let order = order.unwrap_or_else(|| Order::Sequence(Number::from(0)));
         Ok(match parts.read(&self.layout, order) {
             Read::Foreign => None,
-            Read::Change(record) if !self.covered.takes_key(&record.event.key) => None,
             Read::Change(record) if known => Some(Incoming::Record(record)),
-            Read::Change(_) | Read::Unreadable => Some(Incoming::Unreadable { created }),
+            Read::Change(_) | Read::Unreadable => Some(Incoming::Unreadable { id, created }),
         })
     }
 
@@ -204,8 +213,10 @@ impl Feed {
                     appended,
                     repeats,
                     gaps,
+                    uncovered,
                     segments,
                 }) => {
+                    report.skipped += uncovered;
                     report.appended += appended;
                     report.repeats += repeats;
                     report.gaps += gaps;
@@ -232,9 +243,8 @@ impl Feed {
             return Err(HandleError::Unreportable(error));
         };
         report.error = Some(error.to_string());
-        let done = report.appended + report.repeats + report.gaps;
-        let later: usize = runs.iter().flat_map(|run| &run.at).count();
-        report.retried = later.saturating_sub(done);
+        let done = report.appended + report.repeats + report.gaps + report.skipped;
+        report.retried = ids.len().saturating_sub(done);
         Ok(Handled {
             failed: vec![id.clone()],
             report,
@@ -245,7 +255,7 @@ impl Feed {
 fn created(incoming: &Incoming) -> Option<SystemTime> {
     match incoming {
         Incoming::Record(record) => record.event.created,
-        Incoming::Unreadable { created } => *created,
+        Incoming::Unreadable { created, .. } => *created,
     }
 }
 

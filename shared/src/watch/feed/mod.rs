@@ -22,16 +22,15 @@ mod start;
 
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 pub use self::report::Report;
 pub use self::start::StartError;
 use super::log::{Appender, LogError};
-use super::{Filter, Prefix};
+use super::record::{members, text};
 use crate::clock::{Clock, Instant};
 use crate::state::Layout;
-use crate::watch::filter::Operations;
-use crate::watch::record::{members, text};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// Takes batches to the log. One is made at start and serves every batch of the process.
 #[derive(Debug)]
@@ -39,7 +38,6 @@ pub struct Feed {
     appender: Appender,
     table: String,
     layout: Layout,
-    covered: Filter,
     clock: Clock,
 }
 
@@ -141,20 +139,12 @@ fn table_of(arn: &str) -> Option<&str> {
 }
 
 impl Feed {
-    /// A feed of `table`, whose items are of `layout`, over `appender`. Keys outside of the prefixes `covered` (none for
-    /// all) are skipped.
-    pub fn new(
-        appender: Appender,
-        table: impl Into<String>,
-        layout: Layout,
-        covered: impl IntoIterator<Item = Prefix>,
-        clock: Clock,
-    ) -> Self {
+    /// A feed of `table`, whose items are of `layout`, over `appender`. No request.
+    pub fn new(appender: Appender, table: impl Into<String>, layout: Layout, clock: Clock) -> Self {
         Self {
             appender,
             table: table.into(),
             layout,
-            covered: Filter::new(covered, Operations::All),
             clock,
         }
     }

@@ -17,7 +17,7 @@ pub struct Report {
     pub gaps: usize,
     /// Segments written; those of a log that was broken are not counted.
     pub segments: usize,
-    /// Items that are none of the layout's keys, or outside of the prefixes covered.
+    /// Items that are none of the layout's keys, or of keys that the log does not cover.
     pub skipped: usize,
     /// Reported to Lambda, which sends them again.
     pub retried: usize,

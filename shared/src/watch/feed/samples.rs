@@ -17,9 +17,9 @@ use crate::random::Random;
 use crate::state::{Layout, Partitioned};
 use crate::watch::log::{Appender, Incoming, Inline, Log};
 use crate::watch::record::{Order, members, text};
-use crate::watch::{Delete, Operation, Prefix, Put};
+use crate::watch::{Delete, Operation, Put};
 
-fn feed(name: &str, covered: &[&str]) -> Feed {
+fn feed(name: &str) -> Feed {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
@@ -35,8 +35,7 @@ fn feed(name: &str, covered: &[&str]) -> Feed {
     } else {
         ("teleport-state", Layout::Teleport)
     };
-    let covered = covered.iter().map(|prefix| Prefix::component(*prefix));
-    Feed::new(Appender::new(log, Inline::All), table, layout, covered, clock)
+    Feed::new(Appender::new(log, Inline::All), table, layout, clock)
 }
 
 fn milliseconds(at: Option<SystemTime>) -> Value {
@@ -53,8 +52,8 @@ fn put(put: &Put) -> Value {
 
 fn told(incoming: &Incoming) -> Value {
     let record = match incoming {
-        Incoming::Unreadable { created } => {
-            return json!({"unreadable": true, "created": milliseconds(*created)});
+        Incoming::Unreadable { id, created } => {
+            return json!({"unreadable": id, "created": milliseconds(*created)});
         }
         Incoming::Record(record) => record,
     };
@@ -137,7 +136,7 @@ fn outcome(feed: &Feed, payload: &str) -> Result<Value, HandleError> {
 async fn every_sample_is_handed_to_the_appender_as_is_expected_of_it() {
     for name in names() {
         let (payload, expected) = sample(&name);
-        let feed = feed(&name, &[]);
+        let feed = feed(&name);
         let found = outcome(&feed, &payload);
         if let Some(message) = expected["answer"]["error"].as_str() {
             let deadline = feed.clock.instant() + Duration::from_secs(300);
@@ -173,25 +172,8 @@ fn a_payload_is_the_feed_s_by_its_source_and_table() {
         let (payload, _) = sample(&name);
         // The first record that says so decides; that others are of another table is refused then.
         let wanted = !foreign.contains(&name.as_str()) || name == "other-table";
-        assert_eq!(feed("teleport", &[]).takes(&payload), wanted, "{name}");
+        assert_eq!(feed("teleport").takes(&payload), wanted, "{name}");
     }
-}
-
-#[test]
-fn keys_outside_of_what_is_covered_are_skipped() {
-    let (payload, _) = sample("unreadable-rest");
-    let found = outcome(&feed("t", &["/nodes/default/a", "/nodes/default/y"]), &payload).unwrap();
-    assert_eq!(
-        (
-            found["skipped"].as_u64(),
-            found["runs"][0]["batch"].as_array().unwrap().len()
-        ),
-        (Some(3), 2)
-    );
-    // What has no key may have been any: the gap is due all the same.
-    let (payload, _) = sample("unreadable-key");
-    let found = outcome(&feed("t", &["/none"]), &payload).unwrap();
-    assert_eq!(found["runs"][0]["batch"][0]["unreadable"], true);
 }
 
 #[test]
