@@ -243,6 +243,10 @@ fn estimates_count_the_index() {
         .map(|line| line.usd.to_string())
         .collect();
     assert_eq!(prices, ["$1.25", "$0.125", "$0.250"]);
+    let log = estimate(&Spec::new(Kind::WatchLog, "table").unwrap());
+    let prices: Vec<_> = log.lines.iter().map(|line| line.usd.to_string()).collect();
+    assert_eq!(prices, ["$0.625", "$0.125", "$0.250"]);
+    assert!(!log.assumptions.iter().any(|text| text.contains("stream")));
     let keyed = Spec::new(Kind::State, "table")
         .unwrap()
         .with_kms_key("alias/x")
