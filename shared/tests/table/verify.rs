@@ -197,7 +197,7 @@ async fn a_watch_log_has_neither_time_to_live_nor_stream() {
         &[ChangeKind::Stream, ChangeKind::Ttl, ChangeKind::Recovery],
     );
     assert!(
-        nothing.changes.is_empty() && nothing.manual.is_empty(),
+        nothing.changes.is_empty() && nothing.manual.len() == 1,
         "{nothing:?}"
     );
 
@@ -315,7 +315,7 @@ async fn indexes_that_need_not_be() {
 
 #[tokio::test]
 async fn the_stream() {
-    for kind in Kind::ALL {
+    for kind in [Kind::Audit, Kind::State, Kind::Partitioned] {
         let with = |stream| Wrong {
             stream,
             ..Wrong::right(kind)
