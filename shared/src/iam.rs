@@ -4,12 +4,22 @@
 //! |---|---|---|
 //! | `Items` | always | the table |
 //! | `Index` | its kind has an index | the table's indexes |
-//! | `Stream` | always | the table's streams, which are named by the time of their creation |
+//! | `Stream` | its kind has a stream | the table's streams, which are named by the time of their creation |
 //! | `Create` | [`Form::Create`] | the table |
 //! | `Key` | a KMS key is named | that key, used through DynamoDB only |
 //! | `Scaling`, `ScalingRole`, `ScalingAlarms` | auto scaling | targets of DynamoDB; the role of the service; the table's alarms |
 //!
-//! Nothing is allowed on `*`. Where a resource cannot be named before it exists (a stream, a scalable target, an alarm)
+//! For watching, [`WatchAccess`]:
+//!
+//! | statement | [`WatchRole`] | resource |
+//! |---|---|---|
+//! | `Log` | append, read | the table of watch logs |
+//! | `Table` | stream | the state table |
+//! | `Stream` | append, stream | the state table's streams |
+//! | `ListStreams` | append | `*`: it knows no resources, and Lambda refuses a mapping without it |
+//! | `Key` | all, if a KMS key is named | that key, used through DynamoDB only |
+//!
+//! Nothing else is allowed on `*`. Where a resource cannot be named before it exists (a stream, a scalable target, an alarm)
 //! its name has a wildcard behind the table's, or a condition stands in for it.
 
 use std::collections::BTreeMap;
@@ -91,6 +101,17 @@ const AUDIT_ITEMS: &[&str] = &[
     "Query",
 ];
 
+/// What a log is made, verified, appended to, read, sealed and compacted with.
+const LOG_ITEMS: &[&str] = &[
+    "DeleteItem",
+    "DescribeContinuousBackups",
+    "DescribeTable",
+    "DescribeTimeToLive",
+    "GetItem",
+    "PutItem",
+    "Query",
+];
+
 /// ListStreams is not among them: DescribeTable names the stream.
 const STREAM: &[&str] = &["DescribeStream", "GetRecords", "GetShardIterator"];
 
@@ -112,12 +133,98 @@ const KEY_CREATE: &[&str] = &[
     "ReEncryptTo",
 ];
 
+/// Who is to be allowed to watch, or to let others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchAccess {
+    /// In which role.
+    pub role: WatchRole,
+    /// The table of watch logs; not looked at for [`WatchRole::Stream`].
+    pub log: String,
+    /// The state table; not looked at for [`WatchRole::Read`].
+    pub state: String,
+    /// Their region; that of the KMS key, or else any, if none.
+    pub region: Option<String>,
+    /// Their account; any if none.
+    pub account: Option<String>,
+    /// ARN of the KMS key that they are encrypted with, if that is not DynamoDB's own.
+    pub kms_key: Option<String>,
+}
+
+/// What somebody does for watches, or with one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchRole {
+    /// The function that appends the state table's changes to its log. It needs nothing of the table itself.
+    Append,
+    /// A watcher of the log. It sees the log's keys, and the values that are in it, of every log of that table; to read
+    /// values that are not, or to list, it needs its own right to the state table.
+    Read,
+    /// A watcher of the table's stream, of which there can be two.
+    Stream,
+}
+
+/// A log is made where there is none with what it is appended to with. Intents are read several at once.
+const APPEND: &[&str] = &["BatchGetItem", "GetItem", "PutItem", "Query"];
+
+const READ: &[&str] = &["GetItem", "Query"];
+
+impl WatchAccess {
+    /// The policy. Sends nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a table, region, account or key cannot be one.
+    pub fn policy(&self) -> Result<Policy, Error> {
+        let place = Place::at(
+            self.region.as_deref(),
+            self.account.as_deref(),
+            self.kms_key.as_deref(),
+        )?;
+        let table = |kind, name: &str| {
+            Spec::new(kind, name).map(|spec| place.arn("dynamodb", &format!("table/{}", spec.name())))
+        };
+        let allow = |sid, actions, resource| Statement::allow(sid, "dynamodb", actions, [resource]);
+        let mut statement = Vec::new();
+        match self.role {
+            WatchRole::Append => statement.push(allow("Log", APPEND, table(Kind::WatchLog, &self.log)?)),
+            WatchRole::Read => statement.push(allow("Log", READ, table(Kind::WatchLog, &self.log)?)),
+            WatchRole::Stream => {
+                statement.push(allow(
+                    "Table",
+                    &["DescribeTable"],
+                    table(Kind::State, &self.state)?,
+                ));
+            }
+        }
+        if self.role != WatchRole::Read {
+            let streams = format!("{}/stream/*", table(Kind::State, &self.state)?);
+            statement.push(allow("Stream", STREAM, streams));
+        }
+        if self.role == WatchRole::Append {
+            statement.push(allow("ListStreams", &["ListStreams"], "*".to_owned()));
+        }
+        if let Some(key) = &self.kms_key {
+            let actions = match self.role {
+                WatchRole::Append => KEY,
+                WatchRole::Read | WatchRole::Stream => &["Decrypt", "DescribeKey"],
+            };
+            statement.push(Statement::allow("Key", "kms", actions, [key.clone()]).only_if(
+                "StringEquals",
+                "kms:ViaService",
+                place.dynamodb(),
+            ));
+        }
+        Ok(Policy {
+            version: "2012-10-17",
+            statement,
+        })
+    }
+}
+
 impl Access {
     /// The policy. Sends nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the table, region, account or key cannot be one, or auto scaling is asked for an audit
-    /// table, whose capacity this crate does not register.
+    /// table or a watch log, whose capacity this crate does not register.
     pub fn policy(&self) -> Result<Policy, Error> {
         let place = Place::new(self)?;
         let table = place.arn("dynamodb", &format!("table/{}", self.table));
@@ -127,6 +234,7 @@ impl Access {
             match self.kind {
                 Kind::State | Kind::Partitioned => STATE_ITEMS,
                 Kind::Audit => AUDIT_ITEMS,
+                Kind::WatchLog => LOG_ITEMS,
             },
             [table.clone()],
         )];
@@ -134,10 +242,15 @@ impl Access {
             let indexes = format!("{table}/index/*");
             statement.push(Statement::allow("Index", "dynamodb", &["Query"], [indexes]));
         }
-        let streams = format!("{table}/stream/*");
-        statement.push(Statement::allow("Stream", "dynamodb", STREAM, [streams]));
+        if self.kind.schema().stream {
+            let streams = format!("{table}/stream/*");
+            statement.push(Statement::allow("Stream", "dynamodb", STREAM, [streams]));
+        }
         if self.form == Form::Create {
-            statement.push(Statement::allow("Create", "dynamodb", CREATE, [table.clone()]));
+            let ttl = self.kind.schema().ttl.is_some();
+            let needed = |action: &&str| ttl || *action != "UpdateTimeToLive";
+            let create: Vec<&str> = CREATE.iter().copied().filter(needed).collect();
+            statement.push(Statement::allow("Create", "dynamodb", &create, [table.clone()]));
         }
         if let Some(key) = &self.kms_key {
             let actions: Vec<&str> = match self.form {
@@ -242,28 +355,36 @@ struct Place {
 impl Place {
     fn new(access: &Access) -> Result<Self, Error> {
         Spec::new(access.kind, &access.table)?;
-        if access.auto_scaling && access.kind == Kind::Audit {
+        if access.auto_scaling && matches!(access.kind, Kind::Audit | Kind::WatchLog) {
             let hint = "only the capacity of state tables is registered";
             return Err(Error::invalid("auto scaling", &access.table, hint));
         }
-        let key_region = access.kms_key.as_deref().map(key_region).transpose()?;
-        if let Some(region) = &access.region
+        Self::at(
+            access.region.as_deref(),
+            access.account.as_deref(),
+            access.kms_key.as_deref(),
+        )
+    }
+
+    fn at(region: Option<&str>, account: Option<&str>, kms_key: Option<&str>) -> Result<Self, Error> {
+        let key_region = kms_key.map(key_region).transpose()?;
+        if let Some(region) = region
             && !is_region(region)
         {
             return Err(Error::invalid("region", region, "use one such as eu-west-1"));
         }
-        if let (Some(region), Some(key)) = (access.region.as_deref(), key_region)
+        if let (Some(region), Some(key)) = (region, key_region)
             && region != key
         {
             let hint = "DynamoDB takes keys of the table's own region";
             return Err(Error::invalid("KMS key's region", key, hint));
         }
-        if let Some(account) = &access.account
+        if let Some(account) = account
             && !(account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()))
         {
             return Err(Error::invalid("account", account, "use its 12 digits"));
         }
-        let region = access.region.as_deref().or(key_region).unwrap_or("*").to_owned();
+        let region = region.or(key_region).unwrap_or("*").to_owned();
         Ok(Self {
             partition: match &region {
                 region if region.starts_with("cn-") => "aws-cn",
@@ -271,7 +392,7 @@ impl Place {
                 _ => "aws",
             },
             region,
-            account: access.account.clone().unwrap_or_else(|| "*".to_owned()),
+            account: account.unwrap_or("*").to_owned(),
         })
     }
 

@@ -16,7 +16,10 @@ fn variables(list: &[(&str, &str)]) -> Vec<(String, String)> {
 fn a_document_is_read_with_its_defaults() {
     let text = "quarantine: file:///var/quarantine\nsinks:\n  out: { uri: 'stdout://' }\n  local:\n    uri: file:///var/audit?remember=7\n    format: envelope\n    timeout: 1m 30s\n";
     let config = Config::parse(text, "tidewatch.yaml", []).unwrap();
-    assert_eq!(config.quarantine, ObjectsUri::File("/var/quarantine".into()));
+    assert_eq!(
+        config.quarantine,
+        Some(ObjectsUri::File("/var/quarantine".into()))
+    );
     assert_eq!(config.modify_unproven, ModifyUnproven::Skip);
     assert_eq!(
         (config.sinks["out"].format, config.sinks["out"].timeout),
@@ -182,7 +185,7 @@ fn variables_override_single_settings_and_their_faults_name_them() {
         ("PATH", "ignored"),
     ]);
     let config = Config::parse(text, "t", set).unwrap();
-    assert_eq!(config.quarantine, ObjectsUri::File("/b".into()));
+    assert_eq!(config.quarantine, Some(ObjectsUri::File("/b".into())));
     assert_eq!(config.sinks.len(), 2);
     let config = Config::parse(
         "",
@@ -322,22 +325,177 @@ fn the_schema_and_the_reader_agree() {
     known.extend(names(&schema["$defs"]["SinkConfig"]));
     known.extend(names(&schema["$defs"]["AwsConfig"]));
     known.sort();
-    assert_eq!(
-        known,
-        [
-            "access_key",
-            "aws",
-            "endpoint_url",
-            "format",
-            "modify_unproven",
-            "profile",
-            "quarantine",
+    let mut all = vec![
+        "access_key",
+        "aws",
+        "endpoint_url",
+        "format",
+        "modify_unproven",
+        "profile",
+        "quarantine",
+        "region",
+        "secret_key",
+        "sinks",
+        "timeout",
+        "uri",
+    ];
+    all.extend(cfg!(feature = "dynamodb").then_some("watch"));
+    assert_eq!(known, all);
+    let audit = serde_json::json!(["quarantine", "sinks"]);
+    if cfg!(feature = "dynamodb") {
+        assert_eq!(
+            schema["anyOf"],
+            serde_json::json!([{"required": audit}, {"required": ["watch"]}])
+        );
+        for name in names(&schema["$defs"]["WatchConfig"]) {
+            assert!(read(format!("watch: {{ {name}: x }}")), "{name}");
+        }
+        for name in names(&schema["$defs"]["WatchLogConfig"]) {
+            assert!(read(format!("watch: {{ log: {{ {name}: x }} }}")), "{name}");
+        }
+        let mut watch = names(&schema["$defs"]["WatchConfig"]);
+        watch.extend(names(&schema["$defs"]["WatchLogConfig"]));
+        watch.sort();
+        let all = "buckets endpoint force_secrets inline layout log name namespace prefixes region source table table";
+        assert_eq!(watch.join(" "), all);
+    } else {
+        assert_eq!(schema["required"], audit);
+    }
+}
+
+#[cfg(not(feature = "dynamodb"))]
+#[test]
+fn a_watch_log_needs_a_build_that_can_keep_one() {
+    let faults = Config::parse("watch: { table: state }", "t", []).unwrap_err();
+    assert!(faults.to_string().contains("feature `watch`"), "{faults}");
+}
+
+#[cfg(feature = "dynamodb")]
+mod watch {
+    use tidewatch::config::{Config, WatchConfig};
+    use tidewatch::state::{Layout, Partitioned};
+    use tidewatch::watch::Prefix;
+    use tidewatch::watch::log::{Inline, Transport};
+
+    fn parse(watch: &str) -> Result<WatchConfig, String> {
+        match Config::parse(&format!("watch:\n  {watch}"), "t", []) {
+            Ok(config) => Ok(config.watch.unwrap()),
+            Err(faults) => Err(faults.to_string()),
+        }
+    }
+
+    const LEAST: &str = "{ table: teleport-state, layout: teleport, log: { table: teleport-watch }";
+
+    fn with(rest: &str) -> Result<WatchConfig, String> {
+        parse(&format!("{LEAST}, {rest} }}"))
+    }
+
+    #[test]
+    fn a_log_alone_is_a_configuration() {
+        let watch = parse(&format!("{LEAST} }}")).unwrap();
+        assert_eq!(
+            (watch.table.as_str(), watch.layout),
+            ("teleport-state", Layout::Teleport)
+        );
+        let log = watch.log;
+        assert_eq!(
+            (log.table.as_str(), log.name.as_str(), watch.buckets, watch.source),
+            ("teleport-watch", "teleport-state", 4, Transport::Stream)
+        );
+        assert_eq!((watch.inline, watch.prefixes.len()), (Inline::None, 0));
+        let audit = "quarantine: file:///q\nsinks: { out: { uri: 'stdout://' } }\n";
+        let both = Config::parse(&format!("{audit}watch: {LEAST} }}"), "t", []).unwrap();
+        assert!(both.watch.is_some() && both.quarantine.is_some());
+        assert!(Config::parse(audit, "t", []).unwrap().watch.is_none());
+        // Half of the other part is a mistake, with a log as without.
+        let faults =
+            Config::parse(&format!("quarantine: file:///q\nwatch: {LEAST} }}"), "t", []).unwrap_err();
+        assert!(faults.0.len() == 1 && faults.0[0].path == "sinks", "{faults}");
+    }
+
+    #[test]
+    fn a_partitioned_table_is_owned_and_its_values_are_in_the_log() {
+        let own = "{ table: own, layout: partitioned, namespace: billing, log: { table: logs, name: billing }, buckets: 7, source: kinesis,
+            prefixes: [/a, /b/c], region: eu-north-1, endpoint: 'http://localhost:8000' }";
+        let watch = parse(own).unwrap();
+        assert_eq!(
+            watch.layout,
+            Layout::Partitioned(Partitioned::new("billing").unwrap())
+        );
+        assert_eq!(
+            (watch.inline, watch.buckets, watch.source),
+            (Inline::All, 7, Transport::Kinesis)
+        );
+        assert_eq!(
+            watch.prefixes,
+            [Prefix::component("/a"), Prefix::component("/b/c")]
+        );
+        assert_eq!(
+            (watch.region.as_deref(), watch.endpoint.as_deref()),
+            (Some("eu-north-1"), Some("http://localhost:8000"))
+        );
+    }
+
+    #[test]
+    fn secrets_stay_out_of_the_log_unless_forced() {
+        assert_eq!(
+            with("inline: [/nodes, /db]").unwrap().inline,
+            Inline::Below(vec![Prefix::component("/nodes"), Prefix::component("/db")])
+        );
+        for secret in [
+            "all",
+            "[/nodes, /authorities]",
+            "/web/users",
+            "[/]",
+            "/cluster_configuration/static_tokens",
+        ] {
+            let fault = with(&format!("inline: {secret}")).unwrap_err();
+            assert!(
+                fault.contains("watch.inline") && fault.contains("force_secrets"),
+                "{secret}: {fault}"
+            );
+            assert!(
+                with(&format!("inline: {secret}, force_secrets: true")).is_ok(),
+                "{secret}"
+            );
+        }
+        // Another component, another thing.
+        assert!(with("inline: [/webhooks, /tokens_of_ours]").is_ok());
+        let set = [("TIDEWATCH_WATCH__INLINE".to_owned(), "/nodes,/locks".to_owned())];
+        let config = Config::parse(&format!("watch: {LEAST} }}"), "t", set).unwrap();
+        assert!(matches!(config.watch.unwrap().inline, Inline::Below(prefixes) if prefixes.len() == 2));
+    }
+
+    #[test]
+    fn every_fault_of_the_section_is_told_at_once() {
+        let text =
+            "{ table: x, layout: etcd, namespace: 'a#b', log: { name: 'a#b', colour: red }, buckets: 65,
+            prefixes: [''], inline: { a: b }, region: '', endpoint: nowhere, force_secrets: perhaps, source: tape }";
+        let faults = parse(text).unwrap_err();
+        for path in [
+            "table",
+            "layout",
+            "namespace",
+            "log.name",
+            "log.colour",
+            "log.table",
+            "buckets",
+            "prefixes",
+            "inline",
             "region",
-            "secret_key",
-            "sinks",
-            "timeout",
-            "uri"
-        ]
-    );
-    assert_eq!(schema["required"], serde_json::json!(["quarantine", "sinks"]));
+            "endpoint",
+            "force_secrets",
+            "source",
+        ] {
+            assert!(faults.contains(&format!("watch.{path}: ")), "{path}: {faults}");
+        }
+        assert!(faults.contains("13 fault(s)"), "{faults}");
+        let fault = parse("{ table: one, layout: teleport, namespace: a, log: { table: one } }").unwrap_err();
+        assert!(
+            fault.contains("watch.namespace") && fault.contains("a table of its own"),
+            "{fault}"
+        );
+        let fault = parse("{ table: one, log: { table: two } }").unwrap_err();
+        assert!(fault.contains("watch.layout: is required"), "{fault}");
+    }
 }

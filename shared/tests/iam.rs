@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tidewatch::iam::{Access, Form};
+use tidewatch::iam::{Access, Form, WatchAccess, WatchRole};
 use tidewatch::table::Kind;
 
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -20,6 +20,37 @@ fn access(kind: Kind, form: Form) -> Access {
         kms_key: None,
         auto_scaling: false,
     }
+}
+
+fn watch(role: WatchRole) -> WatchAccess {
+    WatchAccess {
+        role,
+        log: "teleport.watch".to_owned(),
+        state: "teleport.state".to_owned(),
+        region: Some("eu-west-1".to_owned()),
+        account: Some("111122223333".to_owned()),
+        kms_key: None,
+    }
+}
+
+/// A watcher of the log has no right to the table whose changes it holds, nor to write.
+#[test]
+fn a_watcher_of_the_log_reads_the_log_alone() {
+    let policy = serde_json::to_value(watch(WatchRole::Read).policy().unwrap()).unwrap();
+    assert_eq!(all(&policy, "Action"), ["dynamodb:GetItem", "dynamodb:Query"]);
+    let log = "arn:aws:dynamodb:eu-west-1:111122223333:table/teleport.watch";
+    assert_eq!(all(&policy, "Resource"), [log]);
+    let append = serde_json::to_value(watch(WatchRole::Append).policy().unwrap()).unwrap();
+    let table = "arn:aws:dynamodb:eu-west-1:111122223333:table/teleport.state".to_owned();
+    assert!(!all(&append, "Resource").contains(&table));
+    assert!(
+        WatchAccess {
+            log: "x".to_owned(),
+            ..watch(WatchRole::Append)
+        }
+        .policy()
+        .is_err()
+    );
 }
 
 fn json(access: &Access) -> Value {
@@ -46,13 +77,22 @@ fn policies_are_as_they_were_reviewed() {
         ("teleport-use-existing", access(Kind::State, Form::UseExisting)),
         ("partitioned-create-full", full(Kind::Partitioned)),
         ("audit-create", access(Kind::Audit, Form::Create)),
+        ("watch-log-create", access(Kind::WatchLog, Form::Create)),
     ];
-    for (name, access) in cases {
+    let tables = cases.map(|(name, access)| (name, access.policy().unwrap()));
+    let keyed = WatchAccess {
+        kms_key: Some(KEY.to_owned()),
+        ..watch(WatchRole::Append)
+    };
+    let watches = [
+        ("watch-append", keyed),
+        ("watch-log", watch(WatchRole::Read)),
+        ("watch-stream", watch(WatchRole::Stream)),
+    ];
+    let watches = watches.map(|(name, access)| (name, access.policy().unwrap()));
+    for (name, policy) in tables.into_iter().chain(watches) {
         let file = format!("{}/tests/golden/iam/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        let printed = format!(
-            "{}\n",
-            serde_json::to_string_pretty(&access.policy().unwrap()).unwrap()
-        );
+        let printed = format!("{}\n", serde_json::to_string_pretty(&policy).unwrap());
         if std::env::var_os("TIDEWATCH_BLESS").is_some() {
             std::fs::write(Path::new(&file), &printed).unwrap();
         }
@@ -66,7 +106,7 @@ fn nothing_is_allowed_on_everything_and_no_action_is_a_pattern() {
         for form in [Form::Create, Form::UseExisting] {
             let access = Access {
                 kms_key: Some(KEY.to_owned()),
-                auto_scaling: kind != Kind::Audit,
+                auto_scaling: !matches!(kind, Kind::Audit | Kind::WatchLog),
                 ..access(kind, form)
             };
             let policy = json(&access);

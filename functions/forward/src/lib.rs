@@ -1,4 +1,8 @@
-//! The `forward` function: hands each Lambda event to [`Forwarder`] and turns its answer into Lambda's.
+//! The `forward` function: hands each Lambda event to [`Forwarder`], or with the feature `watch` to
+//! [`Feed`](tidewatch::watch::feed::Feed), and turns the answer into Lambda's.
+//!
+//! One binary serves both. A payload is the feed's if the configuration has a section `watch` and it comes from that
+//! table's stream, from Kinesis or from a failure queue; every other one is the forwarder's.
 
 mod metrics;
 
@@ -6,25 +10,107 @@ use std::time::SystemTime;
 
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use tidewatch::clock::Clock;
-use tidewatch::forward::{Forwarder, HandleError, Report};
+use tidewatch::config::Config;
+use tidewatch::forward::{self, Forwarder};
+use tidewatch::random::Random;
+#[cfg(feature = "watch")]
+use tidewatch::watch::feed::{self, Feed};
 
 /// The function: what `main` runs under the Lambda runtime, and `tidewatch up` under a simulated mapping.
 #[derive(Debug)]
 pub struct Function {
-    forwarder: Forwarder,
+    forwarder: Option<Forwarder>,
+    #[cfg(feature = "watch")]
+    feed: Option<Feed>,
     clock: Clock,
     name: String,
+}
+
+/// Why the function cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The forwarder cannot.
+    #[error(transparent)]
+    Forward(#[from] forward::StartError),
+    /// The feed of the watch log cannot.
+    #[cfg(feature = "watch")]
+    #[error(transparent)]
+    Watch(#[from] feed::StartError),
+}
+
+/// Why an event has no answer; the invocation fails and Lambda sends all of it again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum InvokeError {
+    /// The forwarder has none.
+    #[error(transparent)]
+    Forward(#[from] forward::HandleError),
+    /// The feed of the watch log has none.
+    #[cfg(feature = "watch")]
+    #[error(transparent)]
+    Watch(#[from] feed::HandleError),
+}
+
+/// What became of an event's records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// Audit events.
+    Forward(forward::Report),
+    /// Changes of a state table.
+    #[cfg(feature = "watch")]
+    Watch(feed::Report),
 }
 
 impl Function {
     /// The function around a forwarder.
     pub fn new(forwarder: Forwarder, clock: Clock) -> Self {
-        let name = "forward".to_owned();
         Self {
-            forwarder,
+            forwarder: Some(forwarder),
+            #[cfg(feature = "watch")]
+            feed: None,
             clock,
-            name,
+            name: "forward".to_owned(),
         }
+    }
+
+    /// The function around a feed of a watch log.
+    #[cfg(feature = "watch")]
+    pub fn feeding(feed: Feed, clock: Clock) -> Self {
+        Self {
+            forwarder: None,
+            feed: Some(feed),
+            clock,
+            name: "forward".to_owned(),
+        }
+    }
+
+    /// The function as configured: a forwarder, a feed, or both.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: &Config, clock: Clock, random: Random) -> Result<Self, StartError> {
+        #[cfg(feature = "watch")]
+        let feed = match &config.watch {
+            Some(watch) => {
+                Some(Box::pin(Feed::start(watch, &config.aws, clock.clone(), random.clone())).await?)
+            }
+            None => None,
+        };
+        #[cfg(feature = "watch")]
+        let forwards = feed.is_none() || config.quarantine.is_some();
+        #[cfg(not(feature = "watch"))]
+        let forwards = true;
+        let forwarder = if forwards {
+            Some(Box::pin(Forwarder::start(config, clock.clone(), random)).await?)
+        } else {
+            None
+        };
+        Ok(Self {
+            forwarder,
+            #[cfg(feature = "watch")]
+            feed,
+            clock,
+            name: "forward".to_owned(),
+        })
     }
 
     /// Names the function in its metrics, so that two of one account are told apart.
@@ -32,11 +118,12 @@ impl Function {
         Self { name, ..self }
     }
 
-    /// Answers one Lambda event: `{"batchItemFailures":[…]}` with the one record from which Lambda must go on, or none.
+    /// Answers one Lambda event: `{"batchItemFailures":[…]}` with the one record from which Lambda must go on, or none;
+    /// for a queue with each message that must come again.
     ///
     /// # Errors
-    /// [`HandleError`]; the invocation fails and Lambda sends the whole batch again.
-    pub async fn invoke(&self, payload: &str, deadline: SystemTime) -> Result<String, HandleError> {
+    /// [`InvokeError`]; the invocation fails and Lambda sends the whole batch again.
+    pub async fn invoke(&self, payload: &str, deadline: SystemTime) -> Result<String, InvokeError> {
         self.invoke_reported(payload, deadline)
             .await
             .map(|(answer, _)| answer)
@@ -50,23 +137,36 @@ impl Function {
         &self,
         payload: &str,
         deadline: SystemTime,
-    ) -> Result<(String, Report), HandleError> {
-        let handled = self
-            .forwarder
-            .handle(payload, self.clock.instant_at(deadline))
-            .await?;
-        let mut answer = DynamoDbEventResponse::default();
-        if handled.first_failed.is_some() {
-            let mut failure = DynamoDbBatchItemFailure::default();
-            failure.item_identifier = handled.first_failed;
-            answer.batch_item_failures.push(failure);
+    ) -> Result<(String, Report), InvokeError> {
+        let deadline = self.clock.instant_at(deadline);
+        #[cfg(feature = "watch")]
+        if let Some(feed) = &self.feed
+            && (self.forwarder.is_none() || feed.takes(payload))
+        {
+            let handled = Box::pin(feed.handle(payload, deadline)).await?;
+            return Ok((answer(handled.failed), Report::Watch(handled.report)));
         }
-        // Texts always serialize.
-        Ok((serde_json::to_string(&answer).unwrap_or_default(), handled.report))
+        let Some(forwarder) = &self.forwarder else {
+            return Err(forward::HandleError::NotAnEvent.into());
+        };
+        let handled = forwarder.handle(payload, deadline).await?;
+        Ok((answer(handled.first_failed), Report::Forward(handled.report)))
     }
 
     /// A batch's metrics in CloudWatch's embedded metric format, a JSON line for the log.
     pub fn metrics(&self, report: &Report) -> String {
         metrics::embedded(&self.name, report, self.clock.now())
     }
+}
+
+/// Lambda's answer; SQS takes the same.
+fn answer(failed: impl IntoIterator<Item = String>) -> String {
+    let mut answer = DynamoDbEventResponse::default();
+    for identifier in failed {
+        let mut failure = DynamoDbBatchItemFailure::default();
+        failure.item_identifier = Some(identifier);
+        answer.batch_item_failures.push(failure);
+    }
+    // Texts always serialize.
+    serde_json::to_string(&answer).unwrap_or_default()
 }

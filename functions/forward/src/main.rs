@@ -7,7 +7,6 @@ use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 use serde_json::value::RawValue;
 use tidewatch::clock::Clock;
 use tidewatch::config::{CONFIG_VARIABLE, Config};
-use tidewatch::forward::Forwarder;
 use tidewatch::random::Random;
 use tidewatch_forward::Function;
 
@@ -16,9 +15,10 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let config = Config::load(std::env::var(CONFIG_VARIABLE).ok().as_deref()).await?;
     let clock = Clock::system();
-    let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await?;
     let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "forward".to_owned());
-    let function = Function::new(forwarder, clock).named(name);
+    let function = Function::start(&config, clock, Random::system())
+        .await?
+        .named(name);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let deadline = deadline(event.context.deadline, &Clock::system());
         let (answer, report) = function.invoke_reported(event.payload.get(), deadline).await?;

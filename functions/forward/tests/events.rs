@@ -13,7 +13,7 @@ use tidewatch::clock::Clock;
 use tidewatch::config::Config;
 use tidewatch::forward::Forwarder;
 use tidewatch::random::Random;
-use tidewatch_forward::Function;
+use tidewatch_forward::{Function, Report};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -93,6 +93,10 @@ async fn every_sample_gives_exactly_what_is_expected_of_it() {
                 );
                 let counts = expected.metrics.as_ref().unwrap();
                 let metrics: Value = serde_json::from_str(&function.metrics(report)).unwrap();
+                #[allow(clippy::infallible_destructuring_match, irrefutable_let_patterns)]
+                let Report::Forward(report) = report else {
+                    panic!("{name}: {report:?}")
+                };
                 let mut found = BTreeMap::from([
                     ("records_in".to_owned(), report.records_in as u64),
                     ("delivered".to_owned(), report.delivered as u64),

@@ -64,8 +64,23 @@ pub async fn run(global: &Global, args: ConfigArgs) -> Result<Exit, Failure> {
 
 fn forward_in_order(output: Output, config: &Config) -> Result<(), Failure> {
     let sinks: Vec<&str> = config.sinks.keys().map(String::as_str).collect();
-    let text = format!("{}: sinks {}\n", paint(GOOD, "in order"), sinks.join(", "));
-    output.result(&json!({"valid": true, "sinks": sinks}), &text)
+    let mut report = json!({"valid": true, "sinks": sinks});
+    let mut parts = Vec::new();
+    if !sinks.is_empty() {
+        parts.push(format!("sinks {}", sinks.join(", ")));
+    }
+    if let Some(watch) = &config.watch {
+        let (table, layout) = (&watch.table, watch.layout.name());
+        let log = &watch.log;
+        parts.push(format!(
+            "watch log {} in table {} of state table {table}, layout {layout}",
+            log.name, log.table
+        ));
+        report["watch"] =
+            json!({"table": table, "layout": layout, "log": {"table": log.table, "name": log.name}});
+    }
+    let text = format!("{}: {}\n", paint(GOOD, "in order"), parts.join("; "));
+    output.result(&report, &text)
 }
 
 fn state_in_order(output: Output, config: &state::Config) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `tidewatch iam`: print the least policy for working on a table.
 
 use clap::{Args, Subcommand, ValueEnum};
-use tidewatch::iam::{Access, Form};
+use tidewatch::iam::{Access, Form, Policy, WatchAccess, WatchRole};
 use tidewatch::table::Kind;
 
 use crate::cli::{Exit, Failure, Global, LayoutOption, Output};
@@ -27,6 +27,12 @@ enum SubjectOption {
     State,
     /// The audit log
     Audit,
+    /// The function that keeps the watch log of --table in --log-table
+    WatchAppend,
+    /// A watcher of the watch logs of --log-table
+    WatchLog,
+    /// A watcher of the stream of --table
+    WatchStream,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,8 +49,10 @@ enum FormOption {
   tidewatch iam policy --for state --table state --region eu-west-1 --account 111122223333 > policy.json
   tidewatch iam policy --for state --table teleport --layout teleport --form create --autoscaling
   tidewatch iam policy --for audit --table teleport.audit --kms-key arn:aws:kms:eu-west-1:111122223333:key/1234
+  tidewatch iam policy --for watch-append --table teleport --log-table watch
+  tidewatch iam policy --for watch-log --log-table watch
 
-Sends nothing: no credentials are needed. Nothing is allowed on every resource; without --region and --account it is
+Sends nothing: no credentials are needed. Nothing is allowed on every resource, but for ListStreams; without --region and --account it is
 allowed on tables of that name in every region and account.")]
 struct PolicyArgs {
     /// What the table is for
@@ -53,9 +61,12 @@ struct PolicyArgs {
     /// Layout of the state table [default: partitioned]
     #[arg(long, value_enum)]
     layout: Option<LayoutOption>,
-    /// Whether the table may be created
-    #[arg(long, value_enum, default_value = "use-existing")]
-    form: FormOption,
+    /// The table of watch logs, for watch-append and watch-log
+    #[arg(long, value_name = "NAME")]
+    log_table: Option<String>,
+    /// Whether the table may be created [default: use-existing]
+    #[arg(long, value_enum)]
+    form: Option<FormOption>,
     /// Account of the table: 12 digits
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
@@ -67,31 +78,74 @@ struct PolicyArgs {
     autoscaling: bool,
 }
 
+const WHICH: &str = "which table? Name it with --table NAME";
+
 /// Runs the command. Sends nothing.
 ///
 /// # Errors
 /// [`Failure`] if an option cannot be what it is for.
 pub fn run(global: &Global, args: &IamArgs) -> Result<Exit, Failure> {
     let Command::Policy(args) = &args.command;
-    let access = args.access(global)?;
+    let policy = args.policy(global)?;
     let output = Output::new(global);
-    let policy = access.policy()?;
     let text = serde_json::to_string_pretty(&policy)
         .map_err(|error| Failure::from(format!("no JSON could be made: {error}")))?;
     output.result(&policy, &format!("{text}\n"))?;
-    if (access.region.is_none() && access.kms_key.is_none()) || access.account.is_none() {
+    if (global.region.is_none() && args.kms_key.is_none()) || args.account.is_none() {
         output.say("this holds for every region or account that is not named: see --region and --account\n");
     }
     Ok(Exit::Done)
 }
 
 impl PolicyArgs {
+    fn policy(&self, global: &Global) -> Result<Policy, Failure> {
+        let role = match self.subject {
+            SubjectOption::State | SubjectOption::Audit => return Ok(self.access(global)?.policy()?),
+            SubjectOption::WatchAppend => WatchRole::Append,
+            SubjectOption::WatchLog => WatchRole::Read,
+            SubjectOption::WatchStream => WatchRole::Stream,
+        };
+        if self.layout.is_some() || self.form.is_some() || self.autoscaling {
+            let what = "--layout, --form and --autoscaling are for --for state and --for audit";
+            return Err(Failure::usage(what));
+        }
+        let log = match (&self.log_table, role) {
+            (Some(_), WatchRole::Stream) => {
+                return Err(Failure::usage("a watcher of a stream needs no --log-table"));
+            }
+            (None, WatchRole::Append | WatchRole::Read) => {
+                return Err(Failure::usage(
+                    "which table of watch logs? Name it with --log-table NAME",
+                ));
+            }
+            (log, _) => log.clone().unwrap_or_default(),
+        };
+        let state = match (&global.table, role) {
+            (None, WatchRole::Append | WatchRole::Stream) => return Err(Failure::usage(WHICH)),
+            (table, _) => table.clone().unwrap_or_default(),
+        };
+        let access = WatchAccess {
+            role,
+            log,
+            state,
+            region: global.region.clone(),
+            account: self.account.clone(),
+            kms_key: self.kms_key.clone(),
+        };
+        Ok(access.policy()?)
+    }
+
     fn access(&self, global: &Global) -> Result<Access, Failure> {
+        if self.log_table.is_some() {
+            return Err(Failure::usage(
+                "--log-table is for --for watch-append and --for watch-log",
+            ));
+        }
         let kind = match (self.subject, self.layout) {
             (SubjectOption::State, Some(LayoutOption::Teleport)) => Kind::State,
             (SubjectOption::State, _) => Kind::Partitioned,
             (SubjectOption::Audit, None) => Kind::Audit,
-            (SubjectOption::Audit, Some(_)) => {
+            (_, _) => {
                 return Err(Failure::usage(
                     "--layout is for --for state: an audit table has one",
                 ));
@@ -100,12 +154,12 @@ impl PolicyArgs {
         let table = global.table.clone();
         Ok(Access {
             kind,
-            table: table.ok_or_else(|| Failure::usage("which table? Name it with --table NAME"))?,
+            table: table.ok_or_else(|| Failure::usage(WHICH))?,
             region: global.region.clone(),
             account: self.account.clone(),
             form: match self.form {
-                FormOption::Create => Form::Create,
-                FormOption::UseExisting => Form::UseExisting,
+                Some(FormOption::Create) => Form::Create,
+                Some(FormOption::UseExisting) | None => Form::UseExisting,
             },
             kms_key: self.kms_key.clone(),
             auto_scaling: self.autoscaling,

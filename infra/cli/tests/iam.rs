@@ -38,6 +38,15 @@ fn the_library_s_policy_is_printed() {
             "partitioned-create-full",
         ),
         ("--for audit --form create".to_owned(), "audit-create"),
+        (
+            format!("--for watch-append --log-table teleport.watch --kms-key {key}"),
+            "watch-append",
+        ),
+        (
+            "--for watch-log --log-table teleport.watch".to_owned(),
+            "watch-log",
+        ),
+        ("--for watch-stream".to_owned(), "watch-stream"),
     ] {
         let printed = run(&format!("iam policy {place} {arguments}"));
         assert_eq!(printed.status.code(), Some(0), "{printed:?}");

@@ -54,7 +54,7 @@ pub(crate) struct Node {
 enum Value {
     Absent,
     Text(String),
-    List,
+    List(Vec<Node>),
     Map(BTreeMap<String, Node>),
 }
 
@@ -114,7 +114,10 @@ impl Node {
                 Value::Absent
             }
             YamlDataOwned::Representation(text, _, None) => Value::Text(text.clone()),
-            YamlDataOwned::Sequence(_) => Value::List,
+            YamlDataOwned::Sequence(items) => {
+                let items = items.iter().map(|item| Self::convert(item, name, path, faults));
+                Value::List(items.collect())
+            }
             YamlDataOwned::Mapping(members) => {
                 let mut map = BTreeMap::new();
                 for (key, member) in members {
@@ -196,7 +199,7 @@ impl<'f> Section<'f> {
         let members = match node.value {
             Value::Map(members) => members,
             Value::Absent => BTreeMap::new(),
-            Value::Text(_) | Value::List => {
+            Value::Text(_) | Value::List(_) => {
                 let message = "settings by name are due here".to_owned();
                 faults.push(Fault {
                     place: node.place.clone(),
@@ -254,7 +257,7 @@ impl<'f> Section<'f> {
         let parsed = match &node.value {
             Value::Absent => return None,
             Value::Text(text) => parse(text).map_err(|error| error.to_string()),
-            Value::List | Value::Map(_) => Err("a single value is due here".to_owned()),
+            Value::List(_) | Value::Map(_) => Err("a single value is due here".to_owned()),
         };
         let path = self.path_of(key);
         parsed
@@ -266,6 +269,47 @@ impl<'f> Section<'f> {
                 })
             })
             .ok()
+    }
+
+    /// A list of texts, or one text with commas between them, as an environment variable can hold it. A
+    /// fault for what is no text.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let node = self.members.remove(key)?;
+        self.places.insert(key.to_owned(), node.place.clone());
+        let items = match node.value {
+            Value::Absent => return None,
+            Value::Text(text) => return Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
+            Value::List(items) => items,
+            Value::Map(_) => {
+                self.fault(key, "a list of texts is due");
+                return None;
+            }
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match item.value {
+                Value::Text(text) => texts.push(text),
+                _ => self.fault(key, "a list of texts is due"),
+            }
+        }
+        Some(texts)
+    }
+
+    /// Whether the setting is there.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.members
+            .get(key)
+            .is_some_and(|node| !matches!(node.value, Value::Absent))
+    }
+
+    /// Refuses a setting that this build cannot read.
+    #[cfg(not(feature = "dynamodb"))]
+    pub(crate) fn refuse(&mut self, key: &str, message: &str) {
+        if let Some(node) = self.members.remove(key) {
+            self.places.insert(key.to_owned(), node.place);
+            self.fault(key, message);
+        }
     }
 
     /// The sections of a map from names to sections, each handed to `read`.

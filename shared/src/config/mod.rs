@@ -5,6 +5,10 @@
 //! sinks:
 //!   archive: { uri: "s3://my-audit/events?compression=gzip", format: envelope }
 //!   local:   { uri: file:///var/audit, timeout: 5s }
+//! watch:                                     # a state table's watch log; alone, or beside the two above
+//!   table: teleport-state
+//!   layout: teleport
+//!   log: { table: teleport-watch }
 //! ```
 //! `TIDEWATCH_CONFIG` names the document; `TIDEWATCH_QUARANTINE` or `TIDEWATCH_SINKS__ARCHIVE__URI` override single
 //! settings (two underscores are a dot; names in lower case). Its JSON schema is printed by `tidewatch config schema`.
@@ -14,6 +18,8 @@ mod document;
 mod load;
 mod secret;
 mod uri;
+#[cfg(feature = "dynamodb")]
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +34,8 @@ pub use load::{LoadError, read_text};
 pub(crate) use secret::warn_of_literals;
 pub use secret::{Secret, SecretError};
 pub use uri::{Compression, ObjectsUri, S3Location, SinkUri};
+#[cfg(feature = "dynamodb")]
+pub use watch::{WatchConfig, WatchLogConfig};
 
 /// The variable that names the document; every other variable with its prefix overrides a setting.
 pub const CONFIG_VARIABLE: &str = "TIDEWATCH_CONFIG";
@@ -37,17 +45,31 @@ const PREFIX: &str = "TIDEWATCH_";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
+#[cfg_attr(
+    all(feature = "schema", feature = "dynamodb"),
+    schemars(extend("anyOf" = [{"required": ["quarantine", "sinks"]}, {"required": ["watch"]}],
+        "dependentRequired" = {"quarantine": ["sinks"], "sinks": ["quarantine"]}))
+)]
+#[cfg_attr(
+    all(feature = "schema", not(feature = "dynamodb")),
+    schemars(extend("required" = ["quarantine", "sinks"]))
+)]
 pub struct Config {
-    /// Where records go that can never be delivered: file:///dir or s3://bucket/prefix.
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
-    pub quarantine: ObjectsUri,
+    /// Where records go that can never be delivered: file:///dir or s3://bucket/prefix. Required with sinks, as they are
+    /// with it: only a function that keeps nothing but a watch log has neither.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub quarantine: Option<ObjectsUri>,
     /// Sinks by name; at least one. A name is 1 to 64 of a-z, 0-9, - and _.
-    #[cfg_attr(feature = "schema", schemars(extend("minProperties" = 1)))]
+    #[cfg_attr(feature = "schema", schemars(default, extend("minProperties" = 1)))]
     pub sinks: BTreeMap<String, SinkConfig>,
     /// What becomes of a MODIFY record without an old image whose event is not from about then: skip (default) or
     /// forward.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub modify_unproven: ModifyUnproven,
+    /// The watch log of a state table, if one is kept.
+    #[cfg(feature = "dynamodb")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<watch::Document>"))]
+    pub watch: Option<WatchConfig>,
     /// How AWS is reached; the default chain where nothing is said.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub aws: AwsConfig,
@@ -140,6 +162,9 @@ impl Config {
             }
         }
         let mut section = Section::new(node, "", &mut faults);
+        // A function may forward, keep a watch log, or both.
+        let watched = section.has("watch");
+        let forwards = !watched || section.has("quarantine") || section.has("sinks");
         let quarantine: Option<ObjectsUri> = section.setting("quarantine", str::parse);
         let mut sinks = BTreeMap::new();
         section.sections("sinks", |name, section| {
@@ -153,22 +178,30 @@ impl Config {
             _ => Err("skip or forward is due"),
         });
         let aws = section.section("aws", AwsConfig::read);
-        if quarantine.is_none() && section.is_clean("quarantine") {
+        #[cfg(feature = "dynamodb")]
+        let watch = watched
+            .then(|| section.section("watch", WatchConfig::read))
+            .flatten();
+        #[cfg(not(feature = "dynamodb"))]
+        section.refuse("watch", "needs a build with the feature `watch`");
+        if forwards && quarantine.is_none() && section.is_clean("quarantine") {
             section.fault("quarantine", "is required: file:///dir or s3://bucket/prefix");
         }
-        if sinks.is_empty() && section.is_clean("sinks") {
+        if forwards && sinks.is_empty() && section.is_clean("sinks") {
             section.fault("sinks", "at least one is required");
         }
         section.end();
-        match quarantine {
-            Some(quarantine) if faults.is_empty() => Ok(Self {
-                quarantine,
-                sinks,
-                modify_unproven: modify_unproven.unwrap_or_default(),
-                aws,
-            }),
-            _ => Err(Faults(faults)),
+        if !faults.is_empty() {
+            return Err(Faults(faults));
         }
+        Ok(Self {
+            quarantine,
+            sinks,
+            modify_unproven: modify_unproven.unwrap_or_default(),
+            #[cfg(feature = "dynamodb")]
+            watch,
+            aws,
+        })
     }
 
     /// The JSON schema of the document.

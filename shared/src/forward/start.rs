@@ -14,6 +14,9 @@ use crate::random::Random;
 /// Why a forwarder cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// There is nothing to forward to.
+    #[error("the configuration names no quarantine and no sinks")]
+    NotConfigured,
     /// The quarantine cannot be written; without one a bad record would have nowhere to go.
     #[error("the quarantine cannot be written: {0}")]
     Quarantine(#[from] PutError),
@@ -77,7 +80,10 @@ impl Forwarder {
             config: &config.aws,
             sdk: None,
         };
-        let quarantine = match &config.quarantine {
+        let Some(quarantine) = &config.quarantine else {
+            return Err(StartError::NotConfigured);
+        };
+        let quarantine = match quarantine {
             ObjectsUri::File(dir) => Objects::dir(dir.clone(), random.clone()),
             #[cfg(feature = "s3")]
             ObjectsUri::S3(location) => clients.objects(location).await?,

@@ -71,7 +71,11 @@ impl Tables {
     async fn make(&self, plan: &Plan, change: ChangeKind, progress: Progress<'_>) -> Result<Sent, Error> {
         let table = plan.table.as_str();
         match change {
-            ChangeKind::Ttl => self.enable_ttl(table, plan.kind.schema().ttl, progress).await,
+            ChangeKind::Ttl => match plan.kind.schema().ttl {
+                Some(attribute) => self.enable_ttl(table, attribute, progress).await,
+                // No plan of such a kind has it.
+                None => Ok(Sent::Done),
+            },
             ChangeKind::Recovery => self.enable_recovery(table, progress).await,
             ChangeKind::Stream => {
                 let now = self.wait_active(table, progress).await?;

@@ -39,7 +39,7 @@ impl ChangeKind {
                  for free",
             ),
             Self::Ttl => (
-                format!("turn on time to live for {}", schema.ttl),
+                format!("turn on time to live for {}", schema.ttl.unwrap_or_default()),
                 "DynamoDB deletes items whose time has passed, usually within days and without using capacity",
             ),
             Self::Recovery => (
@@ -99,7 +99,8 @@ pub fn plan(kind: Kind, live: &Live, wanted: &[ChangeKind]) -> Plan {
     let foreign = differences
         .iter()
         .any(|found| matches!(found.code, "keys" | "key-type" | "old-schema"));
-    let needed = |change: &ChangeKind| !foreign && wanted.contains(change) && change.is_needed(live);
+    let needed =
+        |change: &ChangeKind| !foreign && wanted.contains(change) && change.is_needed(kind.schema(), live);
     let chosen: Vec<ChangeKind> = ChangeKind::ALL.into_iter().filter(needed).collect();
     let left =
         |found: &Difference| found.severity > Severity::Note && !chosen.iter().any(|c| c.repairs(found));
@@ -115,11 +116,11 @@ pub fn plan(kind: Kind, live: &Live, wanted: &[ChangeKind]) -> Plan {
 }
 
 impl ChangeKind {
-    fn is_needed(self, live: &Live) -> bool {
+    fn is_needed(self, schema: &Schema, live: &Live) -> bool {
         match self {
-            Self::Stream => live.stream.is_none(),
-            Self::Ttl => live.ttl == Ttl::Off,
-            Self::Recovery => live.recovery == Recovery::Off,
+            Self::Stream => schema.stream && live.stream.is_none(),
+            Self::Ttl => schema.ttl.is_some() && live.ttl == Ttl::Off,
+            Self::Recovery => schema.recovery && live.recovery == Recovery::Off,
             Self::DeletionProtection => !live.protection,
         }
     }

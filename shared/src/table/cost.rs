@@ -183,6 +183,10 @@ fn assumptions(spec: &Spec) -> Vec<&'static str> {
     if spec.kms_key().is_some() {
         all.push("KMS requests ($0.03 for 10,000) come on top");
     }
-    all.push("the stream is free to Lambda; other readers pay $0.02 for 100,000 requests after 2.5 million a month");
+    if spec.schema().stream {
+        all.push(
+            "the stream is free to Lambda; other readers pay $0.02 for 100,000 requests after 2.5 million a month",
+        );
+    }
     all
 }

@@ -17,7 +17,7 @@ use super::{
 pub struct Created {
     /// Its ARN.
     pub arn: Option<String>,
-    /// Its stream's ARN, which an event source mapping names.
+    /// Its stream's ARN, which an event source mapping names; none if its kind has no stream.
     pub stream_arn: Option<String>,
     /// What the engine could not do.
     pub warnings: Vec<Warning>,
@@ -65,10 +65,10 @@ impl Tables {
         Ok(Ensured { live, created })
     }
 
-    /// Creates a table, waits until it is ACTIVE, turns TTL on and, if asked, point-in-time recovery.
+    /// Creates a table, waits until it is ACTIVE, turns TTL on if its kind has it and, if asked, point-in-time recovery.
     ///
-    /// Requests: one CreateTable, one DescribeTable a look (one if it is ACTIVE at once), one UpdateTimeToLive, one
-    /// UpdateContinuousBackups if recovery is asked for.
+    /// Requests: one CreateTable, one DescribeTable a look (one if it is ACTIVE at once), one UpdateTimeToLive (not for a
+    /// watch log), one UpdateContinuousBackups if recovery is asked for.
     ///
     /// Cancelling stops the work between requests; what was sent stays, and [`Tables::apply`] does the rest.
     ///
@@ -109,11 +109,18 @@ impl Tables {
             stream_arn: described.latest_stream_arn,
             warnings: Vec::new(),
         };
-        let ttl = self.enable_ttl(table, spec.schema().ttl, progress).await;
-        created.note(ttl.map_err(|error| unfinished("CreateTable", error))?);
+        if let Some(attribute) = spec.schema().ttl {
+            let ttl = self.enable_ttl(table, attribute, progress).await;
+            created.note(ttl.map_err(|error| unfinished("CreateTable", error))?);
+        }
         if spec.recovery() {
             let recovery = self.enable_recovery(table, progress).await;
-            created.note(recovery.map_err(|error| unfinished("CreateTable, UpdateTimeToLive", error))?);
+            let done = if spec.schema().ttl.is_some() {
+                "CreateTable, UpdateTimeToLive"
+            } else {
+                "CreateTable"
+            };
+            created.note(recovery.map_err(|error| unfinished(done, error))?);
         }
         Ok(created)
     }
@@ -137,10 +144,12 @@ fn request(request: CreateTableFluentBuilder, spec: &Spec) -> Result<CreateTable
             .build()?;
         definitions.push(definition);
     }
-    let stream = StreamSpecification::builder()
-        .stream_enabled(true)
-        .stream_view_type(Schema::STREAM_VIEW)
-        .build()?;
+    let stream = schema.stream.then(|| {
+        StreamSpecification::builder()
+            .stream_enabled(true)
+            .stream_view_type(Schema::STREAM_VIEW)
+            .build()
+    });
     let throughput = throughput(spec.billing())?;
     let mode = if throughput.is_some() {
         BillingMode::Provisioned
@@ -153,7 +162,7 @@ fn request(request: CreateTableFluentBuilder, spec: &Spec) -> Result<CreateTable
         .set_key_schema(Some(keys(&schema.hash, &schema.range)?))
         .billing_mode(mode)
         .set_provisioned_throughput(throughput.clone())
-        .stream_specification(stream)
+        .set_stream_specification(stream.transpose()?)
         .set_sse_specification(encryption(spec))
         .deletion_protection_enabled(spec.protection());
     if let Some(index) = &schema.index {

@@ -2,7 +2,7 @@
 //!
 //! | part | concept |
 //! |---|---|
-//! | [`Kind`], [`Schema`] | what a table must be: Teleport's two, and our own for state |
+//! | [`Kind`], [`Schema`] | what a table must be: Teleport's two, and our own for state and watch logs |
 //! | [`Spec`], [`Billing`] | what its creator may choose |
 //! | [`Live`] | what a table is, read from its endpoint |
 //! | [`verify`], [`Difference`] | what is wrong, why it matters, what to do |

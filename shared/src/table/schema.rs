@@ -1,5 +1,5 @@
 //! What each table must be. Facts on Teleport's two: its DynamoDB backends (`lib/backend/dynamo`,
-//! `lib/events/dynamoevents`). The partitioned one is ours.
+//! `lib/events/dynamoevents`). The partitioned one and the watch log are ours.
 
 use std::fmt;
 
@@ -17,6 +17,9 @@ pub enum Kind {
     State,
     /// State of our own: one item a key, in as many partitions as its namespaces have.
     Partitioned,
+    /// Watch logs: segments of changes, one after the other in each bucket.
+    #[serde(rename = "watch-log")]
+    WatchLog,
 }
 
 /// An attribute that is part of a key.
@@ -61,10 +64,14 @@ pub struct Schema {
     pub range: Attribute,
     /// The one index it has, if any.
     pub index: Option<IndexSchema>,
-    /// The attribute with the expiry in unix seconds.
-    pub ttl: &'static str,
+    /// The attribute with the expiry in unix seconds; none if DynamoDB must delete nothing.
+    pub ttl: Option<&'static str>,
     /// The attribute with the time of writing in unix seconds: as TTL attribute it would delete live items.
-    pub written: &'static str,
+    pub written: Option<&'static str>,
+    /// Whether it has a stream. The others have [`Schema::STREAM_VIEW`].
+    pub stream: bool,
+    /// Whether point-in-time recovery is of use: a log that is restored would tell of changes that are not so any more.
+    pub recovery: bool,
 }
 
 const fn string(name: &'static str) -> Attribute {
@@ -91,8 +98,10 @@ static AUDIT: Schema = Schema {
         range: number("CreatedAt"),
         projection: Projected::All,
     }),
-    ttl: "Expires",
-    written: "CreatedAt",
+    ttl: Some("Expires"),
+    written: Some("CreatedAt"),
+    stream: true,
+    recovery: true,
 };
 
 static STATE: Schema = Schema {
@@ -100,8 +109,10 @@ static STATE: Schema = Schema {
     hash: string("HashKey"),
     range: string("FullPath"),
     index: None,
-    ttl: "Expires",
-    written: "Timestamp",
+    ttl: Some("Expires"),
+    written: Some("Timestamp"),
+    stream: true,
+    recovery: true,
 };
 
 static PARTITIONED: Schema = Schema {
@@ -115,8 +126,22 @@ static PARTITIONED: Schema = Schema {
         range: number("Expires"),
         projection: Projected::Include(&["Revision"]),
     }),
-    ttl: "Expires",
-    written: "Timestamp",
+    ttl: Some("Expires"),
+    written: Some("Timestamp"),
+    stream: true,
+    recovery: true,
+};
+
+static WATCH_LOG: Schema = Schema {
+    kind: Kind::WatchLog,
+    hash: string("Log"),
+    range: number("Segment"),
+    index: None,
+    // The newest segment of a bucket must stay, whatever its age: numbers would start again. Compaction knows.
+    ttl: None,
+    written: None,
+    stream: false,
+    recovery: false,
 };
 
 /// The index of audit tables before Teleport 6.2; its one constant partition key made it a hot spot.
@@ -128,14 +153,15 @@ pub(super) const OLD_STATE_KEY: &str = "Key";
 
 impl Kind {
     /// All, in the order of `--help`.
-    pub const ALL: [Self; 3] = [Self::Audit, Self::State, Self::Partitioned];
+    pub const ALL: [Self; 4] = [Self::Audit, Self::State, Self::Partitioned, Self::WatchLog];
 
-    /// `audit`, `state` or `partitioned`.
+    /// `audit`, `state`, `partitioned` or `watch-log`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Audit => "audit",
             Self::State => "state",
             Self::Partitioned => "partitioned",
+            Self::WatchLog => "watch-log",
         }
     }
 
@@ -145,6 +171,7 @@ impl Kind {
             Self::Audit => &AUDIT,
             Self::State => &STATE,
             Self::Partitioned => &PARTITIONED,
+            Self::WatchLog => &WATCH_LOG,
         }
     }
 }

@@ -52,8 +52,8 @@ pub struct Difference {
     /// How bad it is.
     pub severity: Severity,
     /// What it is about, stable for machines: `layout`, `keys`, `key-type`, `old-schema`, `index`, `index-keys`,
-    /// `index-type`, `index-projection`, `index-status`, `old-index`, `other-index`, `stream`, `stream-view`, `ttl`,
-    /// `ttl-attribute`, `recovery`, `deletion-protection` or `status`.
+    /// `index-type`, `index-projection`, `index-status`, `old-index`, `other-index`, `stream`, `stream-view`,
+    /// `other-stream`, `ttl`, `ttl-attribute`, `recovery`, `deletion-protection` or `status`.
     pub code: &'static str,
     /// What was found.
     pub found: String,

@@ -15,6 +15,7 @@
 //! | [`TeleportWatches`] | the contract of Teleport's watchers |
 //! | [`log`] | the watch log: a table of numbered segments |
 //! | `stream` (feature `streams`) | the table's stream, for one process without Lambda |
+//! | [`feed`] | a state table's Lambda events into its log |
 //!
 //! # Guarantees
 //! Order and uniqueness are those of a key: its changes come in the order of the writes, each once. Nothing is missing
@@ -26,6 +27,7 @@
 mod error;
 mod event;
 mod fanout;
+pub mod feed;
 mod filter;
 pub mod log;
 mod position;

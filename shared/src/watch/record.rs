@@ -163,6 +163,48 @@ pub(crate) struct Change<'a> {
 /// 10000-01-01: what lies beyond (such as milliseconds taken for seconds) is no time.
 const END_OF_TIME: f64 = 253_402_300_800.0;
 
+/// The members of an object, each as its text; none of what is no object.
+pub(crate) fn members(raw: &str) -> HashMap<String, &RawValue> {
+    serde_json::from_str(raw).unwrap_or_default()
+}
+
+/// A text that is not empty.
+pub(crate) fn text(raw: Option<&&RawValue>) -> Option<String> {
+    serde_json::from_str::<String>(raw?.get())
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+impl<'a> Json<'a> {
+    /// A record as far as it can be read: whole, or else member by member, without what is not as it should be.
+    pub(crate) fn read(raw: &'a str) -> Self {
+        serde_json::from_str(raw).unwrap_or_else(|_| Self::salvage(raw))
+    }
+
+    fn salvage(raw: &'a str) -> Self {
+        let record = members(raw);
+        let told = |name| text(record.get(name)).map(Cow::Owned);
+        let change = record.get("dynamodb").map(|change| members(change.get()));
+        Self {
+            event_id: told("eventID"),
+            event_name: told("eventName"),
+            source_arn: told("eventSourceARN"),
+            table_name: told("tableName"),
+            identity: record.get("userIdentity").copied(),
+            dynamodb: change.map(|change| Change {
+                created: change
+                    .get("ApproximateCreationDateTime")
+                    .and_then(|at| serde_json::from_str(at.get()).ok()),
+                precision: text(change.get("ApproximateCreationDateTimePrecision")).map(Cow::Owned),
+                sequence_number: text(change.get("SequenceNumber")).map(Cow::Owned),
+                keys: change.get("Keys").copied(),
+                new: change.get("NewImage").copied(),
+                old: change.get("OldImage").copied(),
+            }),
+        }
+    }
+}
+
 impl Json<'_> {
     /// The parts, with the creation time read in this many a second. What cannot be read is left out, and so is what of
     /// it nothing here needs.

@@ -13,11 +13,11 @@ async fn every_kind_verifies_clean_once_created() {
         let spec = Spec::new(kind, &name).unwrap().with_protection(true);
         let created = engine.tables.create(&spec, &quiet).await.unwrap();
         assert!(created.warnings.is_empty(), "{:?}", created.warnings);
-        assert!(created.stream_arn.unwrap().contains("/stream/"));
-        assert_eq!(
-            engine.requests(),
-            ["CreateTable", "DescribeTable", "UpdateTimeToLive"]
-        );
+        let has_stream = created.stream_arn.is_some_and(|arn| arn.contains("/stream/"));
+        assert_eq!(has_stream, kind != Kind::WatchLog);
+        let mut requests = vec!["CreateTable", "DescribeTable"];
+        requests.extend((kind != Kind::WatchLog).then_some("UpdateTimeToLive"));
+        assert_eq!(engine.requests(), requests);
 
         let live = engine.tables.read(&name).await.unwrap();
         assert_eq!(
@@ -25,7 +25,11 @@ async fn every_kind_verifies_clean_once_created() {
             ["DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups"]
         );
         assert_eq!(verify(kind, &live), []);
-        assert_eq!(live.ttl, Ttl::On("Expires".to_owned()));
+        let ttl = match kind {
+            Kind::WatchLog => Ttl::Off,
+            _ => Ttl::On("Expires".to_owned()),
+        };
+        assert_eq!(live.ttl, ttl);
         assert_eq!(live.regions, Regions::One);
         let lacking: Vec<_> = live.warnings.iter().map(|warning| warning.operation).collect();
         assert_eq!(lacking, ["DescribeContinuousBackups"]);
@@ -243,6 +247,10 @@ fn estimates_count_the_index() {
         .map(|line| line.usd.to_string())
         .collect();
     assert_eq!(prices, ["$1.25", "$0.125", "$0.250"]);
+    let log = estimate(&Spec::new(Kind::WatchLog, "table").unwrap());
+    let prices: Vec<_> = log.lines.iter().map(|line| line.usd.to_string()).collect();
+    assert_eq!(prices, ["$0.625", "$0.125", "$0.250"]);
+    assert!(!log.assumptions.iter().any(|text| text.contains("stream")));
     let keyed = Spec::new(Kind::State, "table")
         .unwrap()
         .with_kms_key("alias/x")

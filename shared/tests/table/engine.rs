@@ -141,11 +141,22 @@ impl Wrong {
         }
     }
 
+    pub(crate) fn watch_log() -> Self {
+        Self {
+            hash: ("Log", S),
+            range: Some(("Segment", N)),
+            indexes: Vec::new(),
+            stream: None,
+            ttl: None,
+        }
+    }
+
     pub(crate) fn right(kind: Kind) -> Self {
         match kind {
             Kind::Audit => Self::audit(),
             Kind::State => Self::state(),
             Kind::Partitioned => Self::partitioned(),
+            Kind::WatchLog => Self::watch_log(),
         }
     }
 

@@ -29,10 +29,12 @@ fn formats() {
         .unwrap()
         .with_billing(Billing::Provisioned { rcu: 5, wcu: 5 })
         .unwrap();
+    let log = Spec::new(Kind::WatchLog, "watch").unwrap().with_protection(true);
     for (name, spec) in [
         ("state", plain()),
         ("audit", full()),
         ("partitioned", partitioned),
+        ("watch-log", log),
     ] {
         for (format, extension) in [
             (Format::AwsCli, "sh"),

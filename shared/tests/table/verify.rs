@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::ScalarAttributeType::{B, N, S};
 use aws_sdk_dynamodb::types::{IndexStatus, ProjectionType, StreamViewType, TableStatus};
-use tidewatch::table::{Difference, Kind, Live, Recovery, guess, verify};
+use tidewatch::table::{ChangeKind, Difference, Kind, Live, Recovery, guess, plan, verify};
 
 use super::engine::{Engine, Wrong, WrongIndex, codes};
 
@@ -186,6 +186,36 @@ async fn the_index_of_what_expires() {
     );
 }
 
+/// A log's newest segments must stay, and nobody needs its stream or a restored one.
+#[tokio::test]
+async fn a_watch_log_has_neither_time_to_live_nor_stream() {
+    let (right, live) = found(Kind::WatchLog, Wrong::watch_log()).await;
+    assert_eq!((right, guess(&live)), (Vec::new(), Some(Kind::WatchLog)));
+    let nothing = plan(
+        Kind::WatchLog,
+        &live,
+        &[ChangeKind::Stream, ChangeKind::Ttl, ChangeKind::Recovery],
+    );
+    assert!(
+        nothing.changes.is_empty() && nothing.manual.len() == 1,
+        "{nothing:?}"
+    );
+
+    let mut wrong = Wrong::watch_log();
+    (wrong.ttl, wrong.stream) = (Some("Expires"), Some(StreamViewType::KeysOnly));
+    let (wrong, _) = found(Kind::WatchLog, wrong).await;
+    assert_eq!(codes(&wrong), ["degraded ttl-attribute", "note other-stream"]);
+    assert!(
+        wrong[0].found.contains("must be off") && wrong[0].remedy.contains("compact"),
+        "{wrong:?}"
+    );
+
+    let mut wrong = Wrong::watch_log();
+    wrong.range = Some(("Segment", S));
+    let (wrong, _) = found(Kind::WatchLog, wrong).await;
+    assert_eq!(codes(&wrong), ["broken key-type"]);
+}
+
 #[tokio::test]
 async fn a_strange_table_is_not_guessed() {
     let mut wrong = Wrong::state();
@@ -285,7 +315,7 @@ async fn indexes_that_need_not_be() {
 
 #[tokio::test]
 async fn the_stream() {
-    for kind in Kind::ALL {
+    for kind in [Kind::Audit, Kind::State, Kind::Partitioned] {
         let with = |stream| Wrong {
             stream,
             ..Wrong::right(kind)

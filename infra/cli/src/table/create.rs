@@ -14,6 +14,7 @@ use crate::cli::{Consent, Exit, Failure, GOOD, Global, Output, paint};
   tidewatch table create --kind audit --table teleport.audit --pitr --deletion-protection
   tidewatch table create --kind state --table teleport --billing provisioned --rcu 5 --wcu 5
   tidewatch table create --kind partitioned --table state --pitr
+  tidewatch table create --kind watch-log --table watch --deletion-protection
   tidewatch table create --kind audit --table audit --kms-key alias/teleport --tag team=access --dry-run
   tidewatch table create --kind audit --table audit --endpoint-url http://127.0.0.1:8000 --yes
 
@@ -64,11 +65,10 @@ pub(super) async fn run(global: &Global, args: CreateArgs) -> Result<Exit, Failu
 }
 
 fn requests(spec: &Spec) -> Vec<&'static str> {
-    let mut all = vec![
-        "CreateTable",
-        "DescribeTable until it is ACTIVE",
-        "UpdateTimeToLive",
-    ];
+    let mut all = vec!["CreateTable", "DescribeTable until it is ACTIVE"];
+    if spec.schema().ttl.is_some() {
+        all.push("UpdateTimeToLive");
+    }
     if spec.recovery() {
         all.push("UpdateContinuousBackups");
     }

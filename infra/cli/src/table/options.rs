@@ -16,6 +16,8 @@ pub(super) enum KindOption {
     State,
     /// State of our own: Part and Key, index expiry
     Partitioned,
+    /// Watch logs: Log and Segment
+    WatchLog,
 }
 
 impl From<KindOption> for Kind {
@@ -24,6 +26,7 @@ impl From<KindOption> for Kind {
             KindOption::Audit => Self::Audit,
             KindOption::State => Self::State,
             KindOption::Partitioned => Self::Partitioned,
+            KindOption::WatchLog => Self::WatchLog,
         }
     }
 }

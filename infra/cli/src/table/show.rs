@@ -56,8 +56,13 @@ pub(super) fn spec(spec: &Spec) -> String {
             index.name, index.hash.name, index.range.name, index.projection
         ));
     }
-    lines.push("stream      NEW_AND_OLD_IMAGES".to_owned());
-    lines.push(format!("TTL         {}", schema.ttl));
+    let stream = if schema.stream {
+        "NEW_AND_OLD_IMAGES"
+    } else {
+        "none"
+    };
+    lines.push(format!("stream      {stream}"));
+    lines.push(format!("TTL         {}", schema.ttl.unwrap_or("off")));
     lines.push(match spec.billing() {
         Billing::OnDemand => "billing     on demand".to_owned(),
         Billing::Provisioned { rcu, wcu } => format!("billing     provisioned, {rcu} RCU and {wcu} WCU each"),

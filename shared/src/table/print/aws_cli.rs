@@ -12,11 +12,12 @@ pub(super) fn print(spec: &Spec) -> String {
         create(spec),
         format!("aws dynamodb wait table-exists --table-name {name}"),
     ];
-    commands.push(format!(
-        "aws dynamodb update-time-to-live --table-name {name} \\\n  \
-         --time-to-live-specification Enabled=true,AttributeName={}",
-        spec.schema().ttl
-    ));
+    if let Some(attribute) = spec.schema().ttl {
+        commands.push(format!(
+            "aws dynamodb update-time-to-live --table-name {name} \\\n  \
+             --time-to-live-specification Enabled=true,AttributeName={attribute}"
+        ));
+    }
     if spec.recovery() {
         commands.push(format!(
             "aws dynamodb update-continuous-backups --table-name {name} \\\n  \
@@ -59,11 +60,13 @@ fn create(spec: &Spec) -> String {
             ));
         }
     }
-    let view = Schema::STREAM_VIEW;
-    option(format!(
-        "--stream-specification StreamEnabled=true,StreamViewType={}",
-        view.as_str()
-    ));
+    if schema.stream {
+        let view = Schema::STREAM_VIEW;
+        option(format!(
+            "--stream-specification StreamEnabled=true,StreamViewType={}",
+            view.as_str()
+        ));
+    }
     if spec.kms_key().is_some() {
         let key = spec
             .kms_key_id()

@@ -10,6 +10,7 @@ pub(super) fn print(spec: &Spec) -> String {
     let id = match spec.kind() {
         Kind::Audit => "AuditTable",
         Kind::State | Kind::Partitioned => "StateTable",
+        Kind::WatchLog => "WatchLogTable",
     };
     let properties = [
         format!("TableName: {}\n", quoted(spec.name())),
@@ -17,14 +18,8 @@ pub(super) fn print(spec: &Spec) -> String {
         keys(&schema.hash, &schema.range),
         index(spec),
         billing(spec),
-        format!(
-            "StreamSpecification:\n  StreamViewType: {}\n",
-            Schema::STREAM_VIEW.as_str()
-        ),
-        format!(
-            "TimeToLiveSpecification:\n  AttributeName: {}\n  Enabled: true\n",
-            schema.ttl
-        ),
+        stream(schema),
+        ttl(schema),
         format!(
             "PointInTimeRecoverySpecification:\n  PointInTimeRecoveryEnabled: {}\n",
             spec.recovery()
@@ -38,10 +33,10 @@ pub(super) fn print(spec: &Spec) -> String {
         "{id}:\n  Type: AWS::DynamoDB::Table\n  DeletionPolicy: Retain\n  UpdateReplacePolicy: Retain\n  \
          Properties:\n"
     );
-    let outputs = format!(
-        "TableName:\n  Value: !Ref {id}\nTableArn:\n  Value: !GetAtt {id}.Arn\nStreamArn:\n  \
-         Value: !GetAtt {id}.StreamArn\n"
-    );
+    let mut outputs = format!("TableName:\n  Value: !Ref {id}\nTableArn:\n  Value: !GetAtt {id}.Arn\n");
+    if schema.stream {
+        outputs.push_str(&format!("StreamArn:\n  Value: !GetAtt {id}.StreamArn\n"));
+    }
     format!(
         "AWSTemplateFormatVersion: \"2010-09-09\"\n\
          Description: The {kind} table; deleting this stack keeps it.\n\
@@ -53,6 +48,20 @@ pub(super) fn print(spec: &Spec) -> String {
         indent(6, &properties.concat()),
         indent(2, &outputs),
     )
+}
+
+fn stream(schema: &Schema) -> String {
+    if !schema.stream {
+        return String::new();
+    }
+    let view = Schema::STREAM_VIEW;
+    format!("StreamSpecification:\n  StreamViewType: {}\n", view.as_str())
+}
+
+fn ttl(schema: &Schema) -> String {
+    let ttl =
+        |attribute| format!("TimeToLiveSpecification:\n  AttributeName: {attribute}\n  Enabled: true\n");
+    schema.ttl.map(ttl).unwrap_or_default()
 }
 
 fn indent(by: usize, text: &str) -> String {

@@ -7,22 +7,26 @@ type Argument = (&'static str, String);
 
 pub(super) fn print(spec: &Spec) -> String {
     let schema = spec.schema();
-    let kind = spec.kind();
+    let kind = spec.kind().as_str().replace('-', "_");
     let mut head: Vec<Argument> = vec![("name", quoted(spec.name()))];
     head.extend(billing(spec));
     head.push(("hash_key", quoted(schema.hash.name)));
     head.push(("range_key", quoted(schema.range.name)));
-    head.push(("stream_enabled", "true".to_owned()));
-    head.push(("stream_view_type", quoted(Schema::STREAM_VIEW.as_str())));
+    if schema.stream {
+        head.push(("stream_enabled", "true".to_owned()));
+        head.push(("stream_view_type", quoted(Schema::STREAM_VIEW.as_str())));
+    }
     head.push(("deletion_protection_enabled", spec.protection().to_string()));
 
     let mut blocks: Vec<String> = schema.attributes().into_iter().map(attribute).collect();
     blocks.extend(index(spec));
-    let ttl = [
-        ("attribute_name", quoted(schema.ttl)),
-        ("enabled", "true".to_owned()),
-    ];
-    blocks.push(block("ttl", &ttl));
+    if let Some(attribute) = schema.ttl {
+        let ttl = [
+            ("attribute_name", quoted(attribute)),
+            ("enabled", "true".to_owned()),
+        ];
+        blocks.push(block("ttl", &ttl));
+    }
     blocks.push(block(
         "point_in_time_recovery",
         &[("enabled", spec.recovery().to_string())],

@@ -51,7 +51,7 @@ fn unread(kind: Kind) -> (Severity, &'static str) {
             Severity::Broken,
             "every search by time fails, in Teleport and here",
         ),
-        Kind::Partitioned => (
+        Kind::Partitioned | Kind::WatchLog => (
             Severity::Degraded,
             "no sweep finds what has expired: it stays until DynamoDB deletes it, days later",
         ),
@@ -98,7 +98,7 @@ fn missing(must: &IndexSchema, kind: Kind, live: &Live) -> Difference {
     let difference = Difference::new(severity, "index", found).remedy(remedy);
     match kind {
         Kind::Audit => difference.so(format!("{consequence}; events are still written and forwarded")),
-        Kind::State | Kind::Partitioned => difference.so(consequence),
+        Kind::State | Kind::Partitioned | Kind::WatchLog => difference.so(consequence),
     }
 }
 
@@ -132,7 +132,7 @@ fn wrong_projection(index: &Index, must: &IndexSchema, kind: Kind) -> Option<Dif
             Severity::Broken,
             "a search finds rows without the event in them: Teleport shows none of them",
         ),
-        Kind::Partitioned => (
+        Kind::Partitioned | Kind::WatchLog => (
             Severity::Degraded,
             "a sweep sees what has expired, not which revision of it: it deletes nothing",
         ),
@@ -156,7 +156,9 @@ fn not_active(index: &Index, kind: Kind) -> Option<Difference> {
     let difference = Difference::new(Severity::Degraded, "index-status", found)
         .so(match kind {
             Kind::Audit | Kind::State => "searches by time fail or miss events until it is ACTIVE",
-            Kind::Partitioned => "a sweep fails or misses what has expired until it is ACTIVE",
+            Kind::Partitioned | Kind::WatchLog => {
+                "a sweep fails or misses what has expired until it is ACTIVE"
+            }
         })
         .remedy("wait for its backfill to end and verify again");
     Some(difference)

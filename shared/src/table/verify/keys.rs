@@ -29,7 +29,7 @@ fn other_layout(kind: Kind) -> Option<Kind> {
     match kind {
         Kind::State => Some(Kind::Partitioned),
         Kind::Partitioned => Some(Kind::State),
-        Kind::Audit => None,
+        Kind::Audit | Kind::WatchLog => None,
     }
 }
 
@@ -39,7 +39,7 @@ fn wrong_layout(found: Kind) -> Difference {
             "this is a partitioned table, a Teleport layout was expected",
             "Teleport refuses to start on it (\"unsupported schema\"), and keys would be looked for where none are",
         ),
-        Kind::State | Kind::Audit => (
+        Kind::State | Kind::Audit | Kind::WatchLog => (
             "this is a table of Teleport's layout, a partitioned one was expected",
             "it is another program's: keys would be looked for, and written, where none are",
         ),
@@ -65,8 +65,12 @@ fn wrong_keys(schema: &Schema, live: &Live) -> Difference {
         None => format!("key {} alone", live.keys.hash),
     };
     let must = format!("{} and {}", named(&schema.hash), named(&schema.range));
+    let consequence = match schema.kind {
+        Kind::WatchLog => "nothing can be appended to a log there, or read from it",
+        _ => "every read and write of Teleport and Tidewatch fails with a ValidationException",
+    };
     Difference::new(Severity::Broken, "keys", format!("{found}; must be {must}"))
-        .so("every read and write of Teleport and Tidewatch fails with a ValidationException")
+        .so(consequence)
         .remedy(NEW_TABLE)
 }
 

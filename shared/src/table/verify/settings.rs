@@ -10,7 +10,7 @@ pub(super) fn verify(schema: &Schema, live: &Live) -> Vec<Difference> {
         status(live),
         stream(schema, live),
         ttl(schema, live),
-        recovery(live),
+        recovery(schema, live),
         protection(live),
     ]
     .into_iter()
@@ -49,12 +49,23 @@ const NEW_STREAM: &str = "a stream's view cannot be edited: stop the readers whe
      between is in no stream";
 
 fn stream(schema: &Schema, live: &Live) -> Option<Difference> {
+    if !schema.stream {
+        live.stream.as_ref()?;
+        let difference = Difference::new(
+            Severity::Note,
+            "other-stream",
+            "a stream, which such a table need not have",
+        )
+        .so("nothing: it is free until something reads it")
+        .remedy("keep it if something of yours reads it");
+        return Some(difference);
+    }
     let Some(stream) = &live.stream else {
         let consequence = match schema.kind {
             Kind::State => {
                 "no watcher sees a change and nothing is forwarded; Teleport enables one (NEW_IMAGE) when it starts"
             }
-            Kind::Partitioned => {
+            Kind::Partitioned | Kind::WatchLog => {
                 "no watcher sees a change. What is written before it is enabled is in no stream"
             }
             Kind::Audit => {
@@ -80,7 +91,9 @@ fn stream(schema: &Schema, live: &Live) -> Option<Difference> {
 }
 
 fn ttl(schema: &Schema, live: &Live) -> Option<Difference> {
-    let must = schema.ttl;
+    let Some(must) = schema.ttl else {
+        return ttl_unwanted(live);
+    };
     match &live.ttl {
         Ttl::Unknown => None,
         Ttl::On(attribute) if attribute == must => None,
@@ -91,17 +104,28 @@ fn ttl(schema: &Schema, live: &Live) -> Option<Difference> {
                 .remedy("run `tidewatch table apply`");
             Some(difference)
         }
-        Ttl::On(attribute) => Some(ttl_attribute(schema, attribute)),
+        Ttl::On(attribute) => Some(ttl_attribute(schema, must, attribute)),
     }
 }
 
-fn ttl_attribute(schema: &Schema, attribute: &str) -> Difference {
-    let must = schema.ttl;
+fn ttl_unwanted(live: &Live) -> Option<Difference> {
+    let Ttl::On(attribute) = &live.ttl else {
+        return None;
+    };
+    let found = format!("time to live is on for {attribute}; must be off");
+    let difference = Difference::new(Severity::Degraded, "ttl-attribute", found)
+        .so("if a segment has that attribute it may be deleted, the newest of a bucket too: numbers would start again, and \
+             watchers take what follows for what they have seen")
+        .remedy("disable it; `tidewatch watch-log compact` deletes what is old");
+    Some(difference)
+}
+
+fn ttl_attribute(schema: &Schema, must: &str, attribute: &str) -> Difference {
     let remedy = format!(
         "disable it at once, and enable it for {must} when DynamoDB allows that (up to an hour later)"
     );
     let found = format!("time to live is on for {attribute}; must be {must}");
-    if attribute == schema.written {
+    if Some(attribute) == schema.written {
         return Difference::new(Severity::Broken, "ttl-attribute", found)
             .so(format!(
                 "DynamoDB deletes live items: {attribute} is when they were written"
@@ -109,7 +133,7 @@ fn ttl_attribute(schema: &Schema, attribute: &str) -> Difference {
             .remedy(remedy);
     }
     let consequence = match schema.kind {
-        Kind::Partitioned => "expired items stay until a sweep deletes them",
+        Kind::Partitioned | Kind::WatchLog => "expired items stay until a sweep deletes them",
         Kind::Audit | Kind::State => {
             "expired items stay; Teleport does not notice, it looks only at whether time to live is on"
         }
@@ -119,8 +143,8 @@ fn ttl_attribute(schema: &Schema, attribute: &str) -> Difference {
         .remedy(remedy)
 }
 
-fn recovery(live: &Live) -> Option<Difference> {
-    if live.recovery != Recovery::Off {
+fn recovery(schema: &Schema, live: &Live) -> Option<Difference> {
+    if !schema.recovery || live.recovery != Recovery::Off {
         return None;
     }
     let difference = Difference::new(Severity::Advice, "recovery", "point-in-time recovery is off")

@@ -14,6 +14,7 @@ use crate::state::Backend;
 use crate::state::Config;
 use crate::watch::error::WatchError;
 use crate::watch::filter::Filter;
+use crate::watch::log::{Log, LogSource, Pace};
 use crate::watch::position::Position;
 use crate::watch::source::Source;
 #[cfg(feature = "streams")]
@@ -108,8 +109,12 @@ impl Watches {
         )
     }
 
-    // Without the feature `streams` the watch log will be the only one to use it.
-    #[cfg_attr(not(feature = "streams"), allow(dead_code))]
+    /// Over a watch log, polled at this pace. No request.
+    pub fn over_log(log: &Log, pace: Pace, settings: &Settings) -> Self {
+        let source = LogSource::new(log.clone(), pace);
+        Self::over(source, log.clock().clone(), log.random().clone(), settings)
+    }
+
     pub(crate) fn over(source: impl Source, clock: Clock, random: Random, settings: &Settings) -> Self {
         Self {
             shared: Arc::new(Shared::new(Box::new(source), clock, random, settings)),

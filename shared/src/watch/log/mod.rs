@@ -76,4 +76,12 @@ impl Log {
             }),
         }
     }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    pub(crate) fn random(&self) -> &Random {
+        &self.inner.random
+    }
 }

@@ -21,15 +21,17 @@ mod lambda;
 mod watcher;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lambda::{Mapping, deliver};
-use watcher::Watcher;
+use watcher::{PACE, Watcher};
 use world::World;
 
 use crate::watch::log::{Appender, Facts, Inline, MIN_RETENTION, MappingFacts, Transport};
+use crate::watch::{Settings, Watches};
 
 /// A mistake that the run must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +68,19 @@ async fn run(seed: u64, plant: Plant) -> Outcome {
         given_up: AtomicU64::new(0),
     });
     let watchers: Vec<Arc<Watcher>> = (0..4).map(|number| Arc::new(Watcher::new(number))).collect();
+    let mut processes: BTreeMap<usize, Watches> = BTreeMap::new();
     let mut tasks = tokio::task::JoinSet::new();
-    for watcher in &watchers {
-        tasks.spawn(Arc::clone(watcher).watch(Arc::clone(&world)));
+    // Two processes; the memory of one holds so little that who stalls reads the log by itself.
+    for (number, watcher) in watchers.iter().enumerate() {
+        let settings = Settings {
+            buffer_size: if number < 2 { 4 } else { 1024 },
+            ..Settings::default()
+        };
+        let known = processes.entry(number / 2).or_insert_with(|| {
+            let log = world.log(&world.wire(), world.clock.clone());
+            Watches::over_log(&log, PACE, &settings)
+        });
+        tasks.spawn(Arc::clone(watcher).watch(Arc::clone(&world), known.clone()));
     }
     // Until all have begun.
     world.clock.sleep(Duration::from_secs(5)).await;

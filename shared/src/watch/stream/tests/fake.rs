@@ -14,9 +14,9 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
-use super::engine::{Engine, Fate, called, config};
 use super::{clock, streams};
 use crate::clock::{Clock, Instant};
+use crate::engine::{Engine, Fate, called, config};
 use crate::random::Random;
 use crate::state::{Backend, Layout};
 use crate::watch::stream::StreamSource;

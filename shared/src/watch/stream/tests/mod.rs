@@ -1,9 +1,6 @@
 //! The stream reader on a scripted stream, and on the embedded engine.
 
 mod descent;
-#[path = "../../../../tests/state/engine.rs"]
-#[allow(dead_code, clippy::duplicate_mod)]
-mod engine;
 mod failures;
 mod fake;
 mod on_engine;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::engine::{Fate, refusal};
 use super::fake::{Fake, silence};
+use crate::engine::{Fate, refusal};
 use crate::watch::WatchError;
 use crate::watch::source::Source;
 

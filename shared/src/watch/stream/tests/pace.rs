@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::engine::{Fate, refusal};
 use super::fake::{Call, Fake};
 use super::{Follower, all, sorted};
+use crate::engine::{Fate, refusal};
 use crate::random::Random;
 use crate::watch::source::Source;
 
