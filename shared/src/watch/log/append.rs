@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 
 use super::control::Control;
+use super::plant::Plant;
 use super::requests::Tries;
 use super::segment::{Logged, Segment, key_hash, millis};
 use super::view::{Memory, View, overtakes};
@@ -226,7 +227,11 @@ impl Appender {
                     None => {}
                 }
             }
-            let label = control.label(stream);
+            let label = if self.log.has(Plant::StreamNotCompared) {
+                String::new()
+            } else {
+                control.label(stream)
+            };
             let work = shares.into_iter().map(|(bucket, share)| {
                 let (partition, label) = (control.bucket(bucket), label.as_str());
                 async move {
@@ -280,7 +285,7 @@ impl Appender {
             let what = format!("it is of table {}, and a record of {stream} came", control.table);
             return Err(self.log.error(LogErrorKind::WrongLog, what));
         }
-        if control.stream != stream {
+        if control.stream != stream && !self.log.has(Plant::StreamNotCompared) {
             control = self.log.change_stream(stream, &mut tries).await?;
         }
         let older = control.label(&control.stream) > control.label(stream);
@@ -315,7 +320,9 @@ impl Appender {
         let mut tries = Tries::new(&self.log, stop);
         let mut view: Option<View> = None;
         while !share.is_empty() {
-            let mut seen = match view.take().filter(|view| view.is_fresh(clock.instant())) {
+            let fresh =
+                |view: &View| view.is_fresh(clock.instant()) || self.log.has(Plant::RememberedForEver);
+            let mut seen = match view.take().filter(fresh) {
                 Some(view) => view,
                 None => self.look(bucket, share, &mut tries).await?,
             };
@@ -332,7 +339,10 @@ impl Appender {
                 break;
             }
             share.retain(|share| match share {
-                Share::Record(due) if seen.holds(due.key, &due.record.order) => {
+                Share::Record(due)
+                    if seen.holds(due.key, &due.record.order)
+                        && !self.log.has(Plant::RepeatsNotLookedFor) =>
+                {
                     done.repeats += 1;
                     false
                 }
@@ -346,7 +356,7 @@ impl Appender {
                 continue;
             }
             // Only what was looked at a short while ago: an older head may point into what was compacted away.
-            if !seen.is_fresh(clock.instant()) {
+            if !fresh(&seen) {
                 continue;
             }
             let segment = Segment::next(
@@ -420,7 +430,10 @@ impl Appender {
                     let before = highest.get(&due.key).filter(|(other, _)| overtakes(other, order));
                     let logged = if let Some((_, place)) = before {
                         (chunk.last_gap <= Some(*place)).then(|| Logged::gap(OVERTAKEN, None, created))
-                    } else if let Some(place) = view.overtaken(due.key, order) {
+                    } else if let Some(place) = view
+                        .overtaken(due.key, order)
+                        .filter(|_| !self.log.has(Plant::OvertakenAppended))
+                    {
                         let marked = chunk.last_gap.is_some()
                             || view.gap().is_some_and(|gap| (gap.segment, gap.count - 1) > place);
                         (!marked).then(|| Logged::gap(OVERTAKEN, None, created))

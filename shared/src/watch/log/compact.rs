@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::control::Control;
+use super::plant::Plant;
 use super::requests::Tries;
 use super::segment::{Segment, millis};
 use super::{Log, LogError, LogErrorKind};
@@ -67,8 +68,12 @@ impl Log {
         let Some(newest) = newest.into_iter().next() else {
             return Ok(());
         };
-        let mut end = newest.number;
-        if newest.appended < horizon && !newest.events.is_empty() && !newest.sealed {
+        let mut end = newest.number + u64::from(self.has(Plant::NewestCompacted));
+        if newest.appended < horizon
+            && !newest.events.is_empty()
+            && !newest.sealed
+            && !self.has(Plant::NewestCompacted)
+        {
             self.extend(bucket, tries.stop(), |newest, now| {
                 let newest =
                     newest.filter(|newest| newest.appended < horizon && !newest.events.is_empty())?;

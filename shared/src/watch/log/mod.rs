@@ -24,6 +24,7 @@ mod control;
 mod error;
 mod examine;
 mod gap;
+mod plant;
 mod read;
 mod requests;
 mod seal;
@@ -36,6 +37,8 @@ pub use compact::{Compacted, MIN_RETENTION};
 pub use control::{LogSpec, Transport};
 pub use error::{LogError, LogErrorKind};
 pub use examine::{Facts, Finding, MappingFacts};
+#[cfg(test)]
+pub(crate) use plant::Plant;
 pub(crate) use read::LogSource;
 pub use read::Pace;
 
@@ -60,6 +63,8 @@ struct Inner {
     name: String,
     clock: Clock,
     random: Random,
+    #[cfg(test)]
+    plant: Option<plant::Plant>,
 }
 
 impl Log {
@@ -73,6 +78,8 @@ impl Log {
                 name: name.to_owned(),
                 clock,
                 random,
+                #[cfg(test)]
+                plant: None,
             }),
         }
     }

@@ -8,6 +8,7 @@
 use futures_util::future::try_join_all;
 
 use super::control::{Control, Next, Transport};
+use super::plant::Plant;
 use super::requests::Tries;
 use super::segment::Segment;
 use super::{Log, LogError, LogErrorKind};
@@ -70,7 +71,9 @@ impl Log {
                 .await
             }
         });
-        try_join_all(seals).await?;
+        if !self.has(Plant::NotSealed) {
+            try_join_all(seals).await?;
+        }
         let generation = control.generation;
         self.change_control(tries, |control| {
             let change = control.generation == generation && control.next == Some(next);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Log;
 use super::LogError;
+use super::plant::Plant;
 use super::requests::Tries;
 use super::segment::{GapMark, Known, Summary};
 use crate::clock::Instant;
@@ -123,7 +124,7 @@ impl View {
         let remembered = memory
             .of(bucket)
             .head
-            .filter(|(_, at)| clock.instant() < *at + REMEMBERED);
+            .filter(|(_, at)| clock.instant() < *at + REMEMBERED || log.has(Plant::RememberedForEver));
         let (mut head, at) = match remembered {
             Some((number, at)) => (Some(number), at),
             None => (None, clock.instant()),
@@ -164,7 +165,7 @@ impl View {
                 if head.is_none() {
                     head = Some(summary.number);
                 }
-                ended = !view.may_hold(&summary, oldest);
+                ended = !view.may_hold(&summary, oldest) || log.has(Plant::WalkCutShort);
                 next = Some(summary.number - 1);
                 view.add(&summary);
             }

@@ -12,6 +12,8 @@ use crate::watch::log::{Appender, Failed, Incoming};
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub(super) environments: Vec<Arc<Appender>>,
+    /// How many of them, and from which on, are awake: the others keep what they remember.
+    pub(super) awake: AtomicU64,
     /// Records may be given up.
     pub(super) gives_up: bool,
     /// The mapping is off.
@@ -23,15 +25,15 @@ pub(super) struct Mapping {
 
 impl Mapping {
     fn environment(&self, world: &World) -> Arc<Appender> {
-        let at = world.random.below(self.environments.len() as u64);
-        Arc::clone(&self.environments[usize::try_from(at).unwrap()])
+        let awake = self.awake.load(Ordering::Relaxed);
+        let at = awake + world.random.below(2);
+        Arc::clone(&self.environments[usize::try_from(at).unwrap() % self.environments.len()])
     }
 }
 
 /// Delivers a shard to its end, again and again as long as the run lasts.
 pub(super) async fn deliver(world: Arc<World>, mapping: Arc<Mapping>, at: usize) {
     let random = world.random.clone();
-    let mut changes = world.changes.subscribe();
     loop {
         let wait = random.jitter(Duration::from_millis(200)) + Duration::from_millis(10);
         world.clock.sleep(wait).await;
@@ -40,13 +42,13 @@ pub(super) async fn deliver(world: Arc<World>, mapping: Arc<Mapping>, at: usize)
             world.clock.sleep(Duration::from_secs(60)).await;
             continue;
         }
-        changes.mark_unchanged();
+        let mut changed = std::pin::pin!(world.changed.notified());
+        changed.as_mut().enable();
         let Some((from, batch)) = next(&world, at) else {
             if is_finished(&world, at) {
                 return;
             }
-            // The sender is in the world, so it cannot be gone.
-            let _ = changes.changed().await;
+            changed.await;
             continue;
         };
         let (stream, environment) = (world.stream(), mapping.environment(&world));
@@ -63,7 +65,14 @@ pub(super) async fn deliver(world: Arc<World>, mapping: Arc<Mapping>, at: usize)
             0..4 => world.clock.timeout(limit, work).await.ok(),
             // Given up as timed out, and goes on all the same.
             4..8 => {
-                tokio::spawn(work);
+                let (stalled, clock) = (
+                    random.jitter(Duration::from_secs(15 * random.below(2))),
+                    world.clock.clone(),
+                );
+                tokio::spawn(async move {
+                    clock.sleep(stalled).await;
+                    work.await
+                });
                 world.clock.sleep(limit).await;
                 None
             }
@@ -83,7 +92,7 @@ pub(super) async fn deliver(world: Arc<World>, mapping: Arc<Mapping>, at: usize)
         let mut shards = world.shards.lock().unwrap();
         let shard = &mut shards[at];
         shard.checkpoint = shard.checkpoint.max(from + done);
-        world.changes.send_modify(|changes| *changes += 1);
+        world.changed.notify_waiters();
     }
 }
 

@@ -30,41 +30,51 @@ use lambda::{Mapping, deliver};
 use watcher::{PACE, Watcher};
 use world::World;
 
-use crate::watch::log::{Appender, Facts, Inline, MIN_RETENTION, MappingFacts, Transport};
+use crate::clock::Instant;
+use crate::watch::log::{Appender, Facts, Inline, Log, MIN_RETENTION, MappingFacts, Plant, Transport};
 use crate::watch::{Settings, Watches};
 
 /// A mistake that the run must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plant {
+enum Mistake {
     Nothing,
     /// What Lambda gives up is not marked.
     GapNotMarked,
+    /// Nobody looks whether the mapping was off.
+    MappingNotExamined,
+    /// In the protocol.
+    Log(Plant),
 }
 
 /// What a run came to.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     changes: usize,
-    relists: usize,
-    segments: u64,
+    /// Why watchers were told to list again.
+    reasons: Vec<String>,
     verdict: Result<(), String>,
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-async fn run(seed: u64, plant: Plant) -> Outcome {
+async fn run(seed: u64, mistake: Mistake) -> Outcome {
     let world = World::new(seed).await;
+    let plant = match mistake {
+        Mistake::Log(plant) => Some(plant),
+        _ => None,
+    };
     let environments = (0..3)
         .map(|_| {
-            let log = world.log(&world.wire(), world.clock.clone());
+            let log = world.log(&world.wire(), world.clock.clone()).planted(plant);
             Arc::new(Appender::new(log, Inline::None))
         })
         .collect();
     let mapping = Arc::new(Mapping {
         environments,
+        awake: AtomicU64::new(0),
         gives_up: seed % 2 == 1,
         off: AtomicBool::new(false),
-        silent: plant == Plant::GapNotMarked,
+        silent: mistake == Mistake::GapNotMarked,
         given_up: AtomicU64::new(0),
     });
     let watchers: Vec<Arc<Watcher>> = (0..4).map(|number| Arc::new(Watcher::new(number))).collect();
@@ -86,6 +96,7 @@ async fn run(seed: u64, plant: Plant) -> Outcome {
     world.clock.sleep(Duration::from_secs(5)).await;
 
     for round in 0..3 {
+        mapping.awake.store(world.random.below(3), Ordering::Relaxed);
         for at in 0..world.shards.lock().unwrap().len() {
             if round == 0 {
                 tasks.spawn(deliver(Arc::clone(&world), Arc::clone(&mapping), at));
@@ -106,10 +117,10 @@ async fn run(seed: u64, plant: Plant) -> Outcome {
                 tasks.spawn(deliver(Arc::clone(&world), Arc::clone(&mapping), at));
             }
         }
-        disturb(&world, &mapping, seed, round).await;
+        disturb(&world, &mapping, seed, round, mistake).await;
         while writers.join_next().await.is_some() {}
         settle(&world).await;
-        rest(&world, seed, round).await;
+        rest(&world, seed, round, mistake).await;
     }
     // The last changes, and the last look: who is idle looks rarely.
     world.clock.sleep(DAY * 3).await;
@@ -117,41 +128,62 @@ async fn run(seed: u64, plant: Plant) -> Outcome {
     let verdict = watchers.iter().try_for_each(|watcher| watcher.judge(&world));
     Outcome {
         changes: world.truth.lock().unwrap().len(),
-        relists: watchers.iter().map(|watcher| watcher.relisted()).sum(),
-        segments: 0,
+        reasons: watchers.iter().flat_map(|watcher| watcher.reasons()).collect(),
         verdict,
     }
 }
 
-/// What befalls the feed while writers write.
-async fn disturb(world: &Arc<World>, mapping: &Arc<Mapping>, seed: u64, round: u64) {
-    let log = world.log(&world.engine, world.clock.clone());
-    let stop = || world.clock.instant() + Duration::from_secs(600);
-    let facts = |enabled| Facts {
-        stream: Some(world.stream()),
+/// The log as the one who tends it has it.
+fn tended(world: &World, mistake: Mistake) -> Log {
+    let plant = match mistake {
+        Mistake::Log(plant) => Some(plant),
+        _ => None,
+    };
+    world.log(&world.engine, world.clock.clone()).planted(plant)
+}
+
+/// What the task does that looks after the log.
+async fn examine(world: &World, enabled: bool, mistake: Mistake) {
+    if mistake == Mistake::MappingNotExamined {
+        return;
+    }
+    let facts = Facts {
+        stream: (mistake != Mistake::Log(Plant::StreamNotCompared)).then(|| world.stream()),
         mapping: Some(MappingFacts {
             id: "m1".to_owned(),
             enabled,
             from_trim_horizon: true,
         }),
     };
-    log.examine(&facts(true), stop()).await.unwrap();
+    tended(world, mistake).examine(&facts, stop(world)).await.unwrap();
+}
+
+fn stop(world: &World) -> Instant {
+    world.clock.instant() + Duration::from_secs(600)
+}
+
+/// What befalls the feed while writers write.
+async fn disturb(world: &Arc<World>, mapping: &Arc<Mapping>, seed: u64, round: u64, mistake: Mistake) {
+    examine(world, true, mistake).await;
     match (seed / 2 + round) % 5 {
         0 => world.replace_stream(),
         1 => {
             mapping.off.store(true, Ordering::Relaxed);
             world.clock.sleep(Duration::from_secs(10)).await;
-            log.examine(&facts(false), stop()).await.unwrap();
+            examine(world, false, mistake).await;
             world.clock.sleep(DAY).await;
             // The stream keeps no more than that.
             world.lose();
             mapping.off.store(false, Ordering::Relaxed);
-            log.examine(&facts(true), stop()).await.unwrap();
+            examine(world, true, mistake).await;
         }
-        2 => log
-            .reconfigure(1 + (seed + round) as u32 % 4, Transport::Stream, stop())
-            .await
-            .unwrap_or(()),
+        2 => {
+            let buckets = 1 + u32::try_from((seed + round) % 4).unwrap();
+            tended(world, mistake)
+                .reconfigure(buckets, Transport::Stream, stop(world))
+                .await
+                .unwrap();
+        }
         _ => {}
     }
 }
@@ -169,30 +201,31 @@ async fn settle(world: &Arc<World>) {
 }
 
 /// Nothing happens for days: requests die, and segments go.
-async fn rest(world: &Arc<World>, seed: u64, round: u64) {
+async fn rest(world: &Arc<World>, seed: u64, round: u64, mistake: Mistake) {
     if (seed + round) % 3 == 0 {
         return;
     }
-    for _ in 0..3 {
-        world.clock.sleep(DAY).await;
-        let log = world.log(&world.engine, world.clock.clone());
-        log.compact(MIN_RETENTION, world.clock.instant() + Duration::from_secs(600))
+    for _ in 0..6 {
+        world.clock.sleep(DAY / 2).await;
+        examine(world, true, mistake).await;
+        tended(world, mistake)
+            .compact(MIN_RETENTION, stop(world))
             .await
             .unwrap();
     }
 }
 
-fn simulate(seed: u64, plant: Plant) -> Outcome {
+fn simulate(seed: u64, mistake: Mistake) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(run(seed, plant))
+    runtime.block_on(run(seed, mistake))
 }
 
 /// Runs seeds on all cores; the outcomes in their order.
-fn simulate_all(seeds: std::ops::Range<u64>, plant: Plant) -> Vec<(u64, Outcome)> {
+fn simulate_all(seeds: std::ops::Range<u64>, mistake: Mistake) -> Vec<(u64, Outcome)> {
     let next = AtomicU64::new(seeds.start);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut all: Vec<(u64, Outcome)> = std::thread::scope(|scope| {
@@ -203,7 +236,7 @@ fn simulate_all(seeds: std::ops::Range<u64>, plant: Plant) -> Vec<(u64, Outcome)
                 if seed >= seeds.end {
                     return outcomes;
                 }
-                outcomes.push((seed, simulate(seed, plant)));
+                outcomes.push((seed, simulate(seed, mistake)));
             }
         };
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
@@ -224,7 +257,7 @@ fn number(variable: &str) -> Option<u64> {
 fn watch_simulation() {
     let seeds = number("TIDEWATCH_SEEDS").unwrap_or(100);
     let seeds = number("TIDEWATCH_SEED").map_or(0..seeds, |seed| seed..seed + 1);
-    let outcomes = simulate_all(seeds, Plant::Nothing);
+    let outcomes = simulate_all(seeds, Mistake::Nothing);
     let wrong: Vec<_> = outcomes
         .iter()
         .filter(|(_, outcome)| outcome.verdict.is_err())
@@ -234,9 +267,52 @@ fn watch_simulation() {
     }
     assert!(wrong.is_empty(), "{} of {} seeds", wrong.len(), outcomes.len());
     let changes: usize = outcomes.iter().map(|(_, outcome)| outcome.changes).sum();
-    let relists: usize = outcomes.iter().map(|(_, outcome)| outcome.relists).sum();
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in outcomes.iter().flat_map(|(_, outcome)| &outcome.reasons) {
+        *reasons.entry(reason).or_default() += 1;
+    }
     println!(
-        "watch simulation: {} seeds, {changes} changes, {relists} times a watcher was told to list again",
+        "watch simulation: {} seeds, {changes} changes; told to list again: {reasons:#?}",
         outcomes.len()
     );
+}
+
+/// Each mistake is found, within a number of seeds.
+fn is_found(mistake: Mistake) {
+    const SEEDS: u64 = 60;
+    for from in (0..SEEDS).step_by(4) {
+        let found = simulate_all(from..from + 4, mistake)
+            .into_iter()
+            .find(|(_, outcome)| outcome.verdict.is_err());
+        if let Some((seed, outcome)) = found {
+            println!("{mistake:?}: found with seed {seed}: {:?}", outcome.verdict);
+            return;
+        }
+    }
+    panic!("{mistake:?} was not found with {SEEDS} seeds");
+}
+
+macro_rules! mistakes {
+    ($($name:ident: $mistake:expr;)+) => { $(
+        #[test]
+        fn $name() {
+            is_found($mistake);
+        }
+    )+ };
+}
+
+mod watch_simulation_finds {
+    use super::{Mistake, Plant, is_found};
+
+    mistakes! {
+        repeats_not_looked_for: Mistake::Log(Plant::RepeatsNotLookedFor);
+        the_walk_back_cut_short: Mistake::Log(Plant::WalkCutShort);
+        an_overtaken_record_appended: Mistake::Log(Plant::OvertakenAppended);
+        a_gap_not_marked: Mistake::GapNotMarked;
+        a_remembered_head_used_after_compaction: Mistake::Log(Plant::RememberedForEver);
+        the_newest_segment_compacted: Mistake::Log(Plant::NewestCompacted);
+        the_bucket_count_changed_without_sealing: Mistake::Log(Plant::NotSealed);
+        a_stream_re_created: Mistake::Log(Plant::StreamNotCompared);
+        a_mapping_off_for_a_day: Mistake::MappingNotExamined;
+    }
 }

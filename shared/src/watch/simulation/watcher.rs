@@ -30,6 +30,8 @@ pub(super) struct Watcher {
     seen: Mutex<Vec<Seen>>,
     /// When it listed, the first time before it began to watch.
     lists: Mutex<Vec<SystemTime>>,
+    /// Why it was told to list again.
+    told: Mutex<Vec<String>>,
     failed: Mutex<Option<String>>,
 }
 
@@ -45,13 +47,14 @@ impl Watcher {
             stalls: number % 2 == 1,
             seen: Mutex::default(),
             lists: Mutex::default(),
+            told: Mutex::default(),
             failed: Mutex::default(),
         }
     }
 
-    /// How often it was told to list again.
-    pub(super) fn relisted(&self) -> usize {
-        self.lists.lock().unwrap().len().saturating_sub(1)
+    /// Why it was told to list again, each time.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
     }
 
     /// Watches as long as the run lasts.
@@ -85,7 +88,10 @@ impl Watcher {
                         list: self.lists.lock().unwrap().len(),
                     }),
                     Ok(_) => {}
-                    Err(WatchError::Compacted { .. }) => break,
+                    Err(WatchError::Compacted { why, .. }) => {
+                        self.told.lock().unwrap().push(why);
+                        break;
+                    }
                     Err(error) => return self.fail(&error),
                 }
                 if world.random.below(20) == 0 {
