@@ -15,7 +15,7 @@ use super::control::Control;
 use super::plant::Plant;
 use super::requests::Tries;
 use super::segment::{Logged, Segment, key_hash, millis};
-use super::view::{Memory, View, overtakes};
+use super::view::{Memory, REMEMBERED, View, overtakes};
 use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
 use crate::state::fault::Fault;
@@ -115,7 +115,8 @@ pub struct Appender {
     log: Log,
     inline: Inline,
     memory: Memory,
-    control: Mutex<Option<Control>>,
+    /// What was agreed on, and when: no older than a remembered head, or it may be of a generation that is gone.
+    control: Mutex<Option<(Control, Instant)>>,
 }
 
 /// Why a bucket could not take a record.
@@ -271,15 +272,17 @@ impl Appender {
         stop: Instant,
     ) -> Result<Option<Control>, LogError> {
         let mut tries = Tries::new(&self.log, stop);
+        let now = self.log.inner.clock.instant();
         let known = self
             .control
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let mut control = match known.filter(|_| !again) {
-            Some(control) => control,
-            None if again => self.log.finish_sealing(&mut tries).await?,
-            None => self.log.control(&mut tries).await?,
+        let known = known.filter(|(_, at)| now < *at + REMEMBERED || self.log.has(Plant::RememberedForEver));
+        let (mut control, at) = match known.filter(|_| !again) {
+            Some(known) => known,
+            None if again => (self.log.finish_sealing(&mut tries).await?, now),
+            None => (self.log.control(&mut tries).await?, now),
         };
         if !control.is_of(stream) {
             let what = format!("it is of table {}, and a record of {stream} came", control.table);
@@ -292,7 +295,7 @@ impl Appender {
         if !older && self.is_nearly_trimmed(batch) {
             self.log.mark_hourly(&control, &mut tries).await?;
         }
-        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(control.clone());
+        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some((control.clone(), at));
         Ok(Some(control).filter(|_| !older))
     }
 

@@ -24,6 +24,9 @@ const PAGE: u32 = 64;
 /// The longest that a call which starts a watch tries.
 const START: Duration = Duration::from_secs(30);
 
+/// How often a reader looks whether its position is still one of this log.
+const BEGUN: Duration = Duration::from_secs(3600);
+
 /// How often an idle reader polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
@@ -165,8 +168,8 @@ struct LogReader {
     /// The longest next pause.
     wait: Duration,
     position: Position,
-    /// The control item, once the position has been found to be one of this log that can be gone on from.
-    begun: Option<Control>,
+    /// The control item, and when the position was found to be one of this log that can be gone on from.
+    begun: Option<(Control, Instant)>,
 }
 
 /// What a bucket has beyond a mark.
@@ -180,10 +183,12 @@ enum Beyond {
 impl Reader for LogReader {
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Arc<Chunk>>, WatchError>> {
         async {
-            if self.begun.is_none() {
-                self.begin().await?;
-            }
             loop {
+                // A process may have been asleep for days, and the log gone on elsewhere.
+                let now = self.log.inner.clock.instant();
+                if self.begun.as_ref().is_none_or(|(_, at)| now > *at + BEGUN) {
+                    self.begin().await?;
+                }
                 match self.poll().await {
                     // No request and no wait follows: a call that is dropped has moved nothing.
                     Ok(chunks) if !chunks.is_empty() => {
@@ -218,7 +223,7 @@ impl LogReader {
 
     /// Looks whether the position is one of this log, and nothing behind it is gone.
     async fn begin(&mut self) -> Result<(), WatchError> {
-        let stop = self.stop();
+        let (stop, now) = (self.stop(), self.log.inner.clock.instant());
         let control = self.log.control(&mut Tries::new(&self.log, stop)).await?;
         let buckets: Vec<Lane> = (0..control.buckets).map(lane).collect();
         if *self.position.source != *control.source() || !self.position.lanes.keys().eq(sorted(&buckets)) {
@@ -247,13 +252,13 @@ impl LogReader {
                 .compacted("what follows the position is not kept any more")
                 .await);
         }
-        self.begun = Some(control);
+        self.begun = Some((control, now));
         Ok(())
     }
 
     /// What every bucket has beyond the position.
     async fn poll(&self) -> Result<Vec<Arc<Chunk>>, WatchError> {
-        let Some(control) = &self.begun else {
+        let Some((control, _)) = &self.begun else {
             return Ok(Vec::new());
         };
         let beyond = (0..control.buckets).map(|bucket| self.beyond(control, bucket));
