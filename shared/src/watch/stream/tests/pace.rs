@@ -23,8 +23,8 @@ const PACE: Duration = Duration::from_millis(200);
 #[tokio::test(start_paused = true)]
 async fn listings_are_never_sent_within_200_ms() {
     let fake = Fake::new();
-    fake.world().listing = 20;
-    for shard in 0..20 {
+    fake.world().listing = 5;
+    for shard in 0..6 {
         fake.shard(&format!("s{shard}"), None, 2);
     }
     let source = fake.source(1).await;
@@ -38,22 +38,22 @@ async fn listings_are_never_sent_within_200_ms() {
             Fate::Served
         }
     });
-    for round in 0..8 {
-        for shard in 0..20 {
+    for round in 0..6 {
+        for shard in 0..6 {
             let id = format!("s{shard}{}", "x".repeat(round));
             fake.close(&id);
             fake.shard(&format!("{id}x"), Some(&id), 1);
         }
-        tokio::join!(one.secs(20), two.secs(20));
+        tokio::join!(one.secs(10), two.secs(10));
     }
     fake.serve();
-    tokio::join!(one.secs(200), two.secs(200), async {
+    tokio::join!(one.secs(60), two.secs(60), async {
         source.beginning().await.unwrap()
     });
-    assert_eq!(sorted(&one.seen), all(1..=200));
+    assert_eq!(sorted(&one.seen), all(1..=48));
     let calls = fake.calls();
     let listings = of(&calls, "DescribeStream");
-    assert!(listings.len() > 100, "{}", listings.len());
+    assert!(listings.len() > 50, "{}", listings.len());
     assert!(gap(&listings) >= PACE, "{:?}", gap(&listings));
 }
 
