@@ -66,13 +66,13 @@ async fn an_idle_stream_is_asked_seldom() {
     let mut follower = Follower::new(&source, source.now().await.unwrap());
     follower.secs(10).await;
     fake.calls();
-    follower.secs(600).await;
+    follower.secs(200).await;
     let calls = fake.calls();
     let asked = |operation: &str| of(&calls, operation).len();
     // Two shards, each after 0.5 to 1 s; one listing after 10 to 15 s; nothing else.
     assert_eq!(
         (asked("GetRecords"), asked("DescribeStream"), calls.len()),
-        (1597, 48, 1597 + 48)
+        (539, 16, 539 + 16)
     );
     for shard in ["a", "b"] {
         let one: Vec<&Call> = of(&calls, "GetRecords")
@@ -141,7 +141,8 @@ async fn at_most_sixteen_shards_are_asked_at_a_time() {
     let mut follower = Follower::new(&source, source.beginning().await.unwrap());
     follower.secs(60).await;
     assert_eq!(sorted(&follower.seen), all(1..=200));
-    assert_eq!(fake.world().under_way.1, 16);
+    let (_, most) = fake.world().under_way;
+    assert_eq!(most, 16);
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,10 +154,10 @@ async fn a_service_that_is_down_is_asked_no_more_often() {
     follower.secs(5).await;
     fake.calls();
     fake.plan(|_, _| Fate::Dropped);
-    follower.secs(3600).await;
+    follower.secs(1200).await;
     // Full jitter up to 10 s, for the shard and for the listing.
     let asked = fake.calls().len();
-    assert!((1000..2000).contains(&asked), "{asked}");
+    assert!((350..650).contains(&asked), "{asked}");
     fake.serve();
     fake.put("a", 1);
     follower.secs(11).await;
