@@ -19,8 +19,9 @@
 //!
 //! # Price
 //! $0.02 for 100,000 GetRecords after the first 2.5 million of a month. Of an idle shard one is sent each
-//! `poll_stream_period` or up to twice as often, of a busy one five a second. DescribeStream and GetShardIterator are
-//! free; the first is sent every 10 to 30 s, when a shard ended at once, and never twice within 200 ms.
+//! `poll_stream_period` or up to twice as often, of a busy one five a second, which is the most. DescribeStream and
+//! GetShardIterator are free; the first is sent every ten periods and up to a half more (10 to 45 s), within a second if a
+//! shard has ended, a request for each hundred shards, and never two within 200 ms.
 
 mod calls;
 mod fault;

@@ -69,13 +69,13 @@ impl Reader for StreamReader {
                     return Ok(std::mem::take(&mut self.ready));
                 }
                 match &self.failed {
-                    Some(lost @ WatchError::Compacted { .. }) => return Err(lost.clone()),
                     // The next call tries again.
-                    Some(_) => {
+                    Some(WatchError::AccessDenied(_) | WatchError::Unavailable(_)) => {
                         if let Some(error) = self.failed.take() {
                             return Err(error);
                         }
                     }
+                    Some(error) => return Err(error.clone()),
                     None => self.step().await,
                 }
             }

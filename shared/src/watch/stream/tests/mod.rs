@@ -8,6 +8,7 @@ mod opening;
 mod pace;
 mod resume;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodbstreams::Client;
@@ -94,7 +95,7 @@ impl Follower {
                 }
                 assert!(last.is_none_or(|last| *last <= chunk.end) && (chunk.bytes > 0) == last.is_some());
                 if last.is_none() {
-                    self.marks.push((chunk.lane.clone(), chunk.end.clone()));
+                    self.marks.push((Arc::clone(&chunk.lane), chunk.end.clone()));
                 }
                 self.advance(&chunk.lane, chunk.end.clone());
             }

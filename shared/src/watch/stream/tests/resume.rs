@@ -6,7 +6,6 @@ use super::fake::Fake;
 use super::{Follower, all, sorted};
 use crate::random::Random;
 use crate::watch::Position;
-use crate::watch::position::Mark;
 use crate::watch::source::Source;
 
 /// Something happens to the stream.
@@ -45,10 +44,13 @@ fn happen(fake: &Fake, random: &Random, born: &mut u32) {
     }
 }
 
+/// More were run while this was written; these take some ten seconds.
+const SEEDS: u64 = 8;
+
 #[tokio::test(start_paused = true)]
 async fn each_prefix_and_its_rest_are_the_whole() {
     let mut resumed = 0;
-    for seed in 0..25 {
+    for seed in 0..SEEDS {
         let random = Random::seeded(seed);
         let fake = Fake::new();
         fake.world().page = usize::try_from(1 + random.below(5)).unwrap();
@@ -76,14 +78,19 @@ async fn each_prefix_and_its_rest_are_the_whole() {
         if random.below(2) == 0 {
             fake.plan(trouble(seed, 30));
         }
-        for _ in 0..12 {
+        for _ in 0..9 {
             happen(&fake, &random, &mut born);
             follower.secs(random.below(6)).await;
         }
         fake.serve();
-        follower.secs(120).await;
+        follower.secs(60).await;
         let last = fake.world().number;
-        assert_eq!(sorted(&follower.seen), all(first..=last), "seed {seed}");
+        // An iterator of now that expired: what was before may be seen, and is not counted.
+        let counted = |seen: &[u64]| -> Vec<u64> {
+            let after = seen.iter().filter(|number| !from_now || **number >= first);
+            after.copied().collect()
+        };
+        assert_eq!(sorted(&counted(&follower.seen)), all(first..=last), "seed {seed}");
         in_descent(&fake, &follower.seen);
         // By whoever knows nothing but the token.
         let elsewhere = fake.source(seed + 100).await;
@@ -93,17 +100,17 @@ async fn each_prefix_and_its_rest_are_the_whole() {
                 continue;
             }
             previous = Some(position);
-            let token: Position = position.to_string().parse().unwrap();
-            // An iterator that only its source has: what was before may be seen, and is not counted.
-            let kept = position
-                .lanes
-                .values()
-                .any(|mark| matches!(mark, Mark::At(number, _) if *number == 0.into()));
-            let mut rest = Follower::new(&elsewhere, token);
-            rest.secs(60).await;
             resumed += 1;
-            let mut whole = follower.seen[..*seen].to_vec();
-            whole.extend(rest.seen.iter().filter(|number| !kept || **number >= first));
+            let token: Position = position.to_string().parse().unwrap();
+            let mut rest = Follower::new(&elsewhere, token);
+            let mut whole = Vec::new();
+            for _ in 0..30 {
+                rest.secs(2).await;
+                whole = counted(&[&follower.seen[..*seen], &rest.seen].concat());
+                if whole.len() as u64 > last - first {
+                    break;
+                }
+            }
             assert_eq!(
                 sorted(&whole),
                 all(first..=last),
@@ -112,5 +119,5 @@ async fn each_prefix_and_its_rest_are_the_whole() {
             in_descent(&fake, &rest.seen);
         }
     }
-    assert!(resumed > 1000, "{resumed}");
+    assert!(resumed > 250, "{resumed}");
 }
