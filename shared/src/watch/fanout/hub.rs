@@ -324,6 +324,9 @@ impl Shared {
         let State { run, watchers, .. } = &mut *state;
         let (ring, slot) = (&run.as_ref()?.ring, watchers.get_mut(&id)?);
         slot.join();
+        if let Some(strict) = &mut slot.strict {
+            strict.begin();
+        }
         let cursor = Cursor {
             next: ring.next(),
             entry: 0,

@@ -6,7 +6,8 @@ use crate::watch::{Start, WatchError, WatchParams};
 
 async fn error(watcher: &mut Watcher) -> WatchError {
     for _ in 0..1000 {
-        if let Err(error) = watcher.next().await {
+        let next = Clock::system().timeout(60 * SECOND, watcher.next()).await;
+        if let Err(error) = next.expect("an error is due") {
             return error;
         }
     }
