@@ -61,6 +61,11 @@ impl Store {
         self.prefix.join(name)
     }
 
+    /// A key that is none of the case's, though it begins as they do.
+    pub(super) fn beside(&self) -> Key {
+        Key::from([self.prefix.as_bytes(), b"0"].concat())
+    }
+
     /// All keys of the case.
     pub(super) fn all(&self) -> Range {
         Range::prefix(self.prefix.join(""))

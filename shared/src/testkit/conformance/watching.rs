@@ -101,7 +101,7 @@ pub(super) async fn events(s: &Store) -> Checked {
     done("delete", s.delete("b").await)?;
     same("what was deleted", &deletion(s, &mut watcher).await?, &item.key)?;
     // Not below the watcher's prefix.
-    let aside = Item::new(Key::from(format!("{}0", s.key("")).as_str()), "1");
+    let aside = Item::new(s.beside(), "1");
     done("put beside", s.put(&aside).await)?;
     done("put", s.put(&item).await)?;
     same("what was put", &put(s, &mut watcher).await?.key, &item.key)?;

@@ -324,6 +324,9 @@ impl Shared {
         let State { run, watchers, .. } = &mut *state;
         let (ring, slot) = (&run.as_ref()?.ring, watchers.get_mut(&id)?);
         slot.join();
+        if let Some(strict) = &mut slot.strict {
+            strict.begin();
+        }
         let cursor = Cursor {
             next: ring.next(),
             entry: 0,
@@ -400,22 +403,20 @@ impl Shared {
             .watchers
             .get(&id)
             .filter(|slot| slot.joined && slot.failed.is_none());
-        if let (Some(slot), Some(run)) = (joined, &state.run) {
-            if cursor.next >= cursor.until {
-                match &slot.pending {
-                    None => follow(position, run.ring.head()),
-                    Some((_, before)) => follow(position, before),
-                }
+        if let (Some(slot), Some(run), true) = (joined, &state.run, cursor.next >= cursor.until) {
+            match &slot.pending {
+                None => follow(position, run.ring.head()),
+                Some((_, before)) => follow(position, before),
             }
         }
     }
 
     /// How far the gaps go that the hub has met.
     pub(super) fn behind_gaps(&self, position: &mut Position) {
-        if let Some(run) = &self.state().run {
-            if run.ring.head().source == position.source {
-                merge(position, run.ring.gaps());
-            }
+        if let Some(run) = &self.state().run
+            && run.ring.head().source == position.source
+        {
+            merge(position, run.ring.gaps());
         }
     }
 

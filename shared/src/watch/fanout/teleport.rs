@@ -221,6 +221,12 @@ impl Strict {
         (strict, done)
     }
 
+    /// Its events are those from here on.
+    pub(super) fn begin(&mut self) {
+        self.waiting = 0;
+        self.since = None;
+    }
+
     /// An event for it was read. Whether the grace is over.
     pub(super) fn read(&mut self, now: Instant) -> bool {
         self.waiting += 1;

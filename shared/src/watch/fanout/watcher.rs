@@ -23,7 +23,7 @@ use crate::watch::position::Position;
 use crate::watch::source::{Chunk, Entry};
 
 /// How long a watcher that reads by itself waits for the source before it lets others.
-const TURN: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_secs(5);
 
 /// How many batches without anything for it such a watcher reads before it lets others.
 const BATCHES: usize = 16;
@@ -315,6 +315,8 @@ impl Watcher {
             }
             let batch = match self.wait(shared.clock.timeout(TURN, reader.next())).await {
                 Waited::Done(Ok(batch)) => batch?,
+                // While nobody else waits for the place it stays.
+                Waited::Done(Err(_)) if shared.readers.available_permits() > 0 => continue,
                 Waited::Done(Err(_)) | Waited::Woken => return Ok(None),
                 Waited::Due => return Ok(Some(Notice::Progress(self.position.clone()))),
             };

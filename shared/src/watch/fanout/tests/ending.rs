@@ -6,7 +6,8 @@ use crate::watch::{Start, WatchError, WatchParams};
 
 async fn error(watcher: &mut Watcher) -> WatchError {
     for _ in 0..1000 {
-        if let Err(error) = watcher.next().await {
+        let next = Clock::system().timeout(60 * SECOND, watcher.next()).await;
+        if let Err(error) = next.expect("an error is due") {
             return error;
         }
     }
@@ -237,4 +238,21 @@ async fn a_watch_that_cannot_start_leaves_nothing_behind() {
     s.clock.sleep(10 * SECOND).await;
     assert_eq!(s.script.readers(), 0);
     assert!(s.watches.shared().held().is_none());
+}
+
+/// A gap that only this watcher meets: the hub began behind it.
+#[tokio::test(start_paused = true)]
+async fn a_gap_of_the_past_is_behind_its_floor() {
+    let s = setup(8, 2, Duration::ZERO, &small());
+    s.script.append(0, script::put("/a", "1", &s.clock));
+    s.script.gap(0);
+    let params = WatchParams {
+        start: Start::Beginning,
+        ..WatchParams::default()
+    };
+    let mut watcher = s.watches.watch(params).await.unwrap();
+    assert_eq!(
+        floor(&error(&mut watcher).await).lanes[&script::lane(0)],
+        script::mark(2)
+    );
 }

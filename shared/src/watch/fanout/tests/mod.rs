@@ -2,6 +2,10 @@
 
 mod contract;
 mod ending;
+#[path = "../../../../tests/state/engine.rs"]
+#[allow(dead_code, clippy::duplicate_mod)]
+mod engine;
+mod fetch;
 mod model;
 mod script;
 mod slow;

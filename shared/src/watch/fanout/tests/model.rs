@@ -104,9 +104,8 @@ async fn one_seed(seed: u64) {
                 for reading in &mut readings {
                     for _ in 0..draw(12) {
                         let patience = s.random.jitter(Duration::from_millis(60));
-                        match s.clock.timeout(patience, reading.watcher.next()).await {
-                            Ok(notice) => note(&mut reading.seen, notice.unwrap()),
-                            Err(_) => {}
+                        if let Ok(notice) = s.clock.timeout(patience, reading.watcher.next()).await {
+                            note(&mut reading.seen, notice.unwrap());
                         }
                     }
                 }

@@ -128,7 +128,7 @@ impl Script {
         let lengths: Vec<_> = content
             .lanes
             .iter()
-            .map(|(lane, all)| (lane.clone(), all.len()))
+            .map(|(lane, all)| (Arc::clone(lane), all.len()))
             .collect();
         content.trimmed.extend(lengths);
     }
@@ -172,7 +172,7 @@ impl Script {
                 Entry::Event(event) => Some(Arc::clone(event)),
                 Entry::Gap(_) => None,
             });
-            (lane.clone(), events.collect())
+            (Arc::clone(lane), events.collect())
         });
         lanes.collect()
     }
@@ -293,7 +293,7 @@ impl ScriptReader {
                     Entry::Gap(why) => Entry::Gap(Arc::clone(why)),
                 };
                 chunks.push(Arc::new(Chunk {
-                    lane: lane.clone(),
+                    lane: Arc::clone(lane),
                     entries: part.iter().map(|n| (mark(n + 1), entry(*n))).collect(),
                     end: mark(part.last().unwrap() + 1),
                     bytes: 100 * part.len(),
