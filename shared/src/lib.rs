@@ -13,6 +13,10 @@
 //! | `watch` (feature `dynamodb`) | changes of state, in order, for any number of watchers |
 //! | `testkit` (feature `testkit`) | what a backend must do, as cases to run on any engine |
 
+#[cfg(all(test, feature = "dynamodb"))]
+// Unit tests share the engine of the integration tests, which names the crate from outside.
+extern crate self as tidewatch;
+
 pub mod audit;
 #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
 pub mod aws;
@@ -30,3 +34,9 @@ pub mod table;
 pub mod testkit;
 #[cfg(feature = "dynamodb")]
 pub mod watch;
+
+/// The embedded engine of the integration tests, for tests of what is not public.
+#[cfg(all(test, feature = "dynamodb"))]
+#[path = "../tests/state/engine.rs"]
+#[allow(clippy::unwrap_used, clippy::panic, dead_code)]
+mod engine;

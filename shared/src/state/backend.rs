@@ -158,11 +158,11 @@ impl Backend {
         self.inner.closed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.inner.client
     }
 
-    pub(super) fn random(&self) -> &Random {
+    pub(crate) fn random(&self) -> &Random {
         &self.inner.random
     }
 

@@ -1,6 +1,7 @@
 //! Reading ranges: a page at a time, merged over the partitions.
 
 use std::collections::VecDeque;
+use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity, Select};
 use futures_util::future::try_join_all;
@@ -41,7 +42,20 @@ impl Backend {
     pub fn items(&self, params: ItemsParams) -> impl Stream<Item = Result<Item, Error>> + Send + use<> {
         let layout = self.layout().clone();
         self.merged("items", params, Want::Items)
-            .try_filter_map(move |(_, stored)| std::future::ready(Ok(layout.unmarshal(stored))))
+            .try_filter_map(move |(_, stored, _)| std::future::ready(Ok(layout.unmarshal(stored))))
+    }
+
+    /// As [`items`](Self::items), each with the times between which its page was read.
+    pub(crate) fn items_read(
+        &self,
+        params: ItemsParams,
+    ) -> impl Stream<Item = Result<(Item, SystemTime, SystemTime), Error>> + Send + use<> {
+        let layout = self.layout().clone();
+        self.merged("items", params, Want::Items)
+            .try_filter_map(move |(_, stored, (asked, answered))| {
+                let item = layout.unmarshal(stored);
+                std::future::ready(Ok(item.map(|item| (item, asked, answered))))
+            })
     }
 
     /// As [`items`](Self::items), without the values: what is read costs the same, what is sent back is less.
@@ -51,7 +65,7 @@ impl Backend {
     pub fn entries(&self, params: ItemsParams) -> impl Stream<Item = Result<Entry, Error>> + Send + use<> {
         let layout = self.layout().clone();
         self.merged("entries", params, Want::Entries)
-            .try_filter_map(move |(_, stored)| std::future::ready(Ok(layout.entry(&stored))))
+            .try_filter_map(move |(_, stored, _)| std::future::ready(Ok(layout.entry(&stored))))
     }
 
     /// All items of a range, collected. Cost and errors as [`items`](Self::items).
@@ -110,7 +124,7 @@ impl Backend {
         operation: &'static str,
         params: ItemsParams,
         want: Want,
-    ) -> impl Stream<Item = Result<(Key, Attributes), Error>> + Send + use<> {
+    ) -> impl Stream<Item = Result<Buffered, Error>> + Send + use<> {
         let left = if params.limit == 0 {
             usize::MAX
         } else {
@@ -209,13 +223,18 @@ struct Pages {
     done: bool,
     /// How many items the next page must be asked for at least, since the last one had expired ones among its own.
     least: usize,
-    buffer: VecDeque<(Key, Attributes)>,
+    buffer: VecDeque<Buffered>,
 }
 
 struct Page {
     items: Vec<Attributes>,
     count: i32,
+    /// When it was asked for, and answered.
+    read: (SystemTime, SystemTime),
 }
+
+/// What was read under a key, and between which times.
+type Buffered = (Key, Attributes, (SystemTime, SystemTime));
 
 impl Pages {
     /// The next page; it may be empty with more to come. 0 asks for as many as fit.
@@ -231,6 +250,7 @@ impl Pages {
         let backend = &self.backend;
         let mut attempts = Attempts::new(backend, self.operation, None);
         loop {
+            let asked = backend.clock().now();
             let now = attempts.now();
             let mut condition = match self.want {
                 Want::Keys => None,
@@ -285,6 +305,7 @@ impl Pages {
                     return Ok(Page {
                         count: answer.count,
                         items: answer.items.unwrap_or_default(),
+                        read: (asked, backend.clock().now()),
                     });
                 }
                 Err(fault) => attempts.again_read(&fault).await?,
@@ -298,7 +319,7 @@ impl Pages {
             let page = self.next(limit).await?;
             for stored in page.items {
                 if let Some(key) = self.backend.layout().key_of(&stored) {
-                    self.buffer.push_back((key, stored));
+                    self.buffer.push_back((key, stored, page.read));
                 }
             }
         }
@@ -314,7 +335,7 @@ struct Merge {
 }
 
 impl Merge {
-    async fn next(&mut self) -> Result<Option<(Key, Attributes)>, Error> {
+    async fn next(&mut self) -> Result<Option<Buffered>, Error> {
         if self.left == 0 {
             return Ok(None);
         }

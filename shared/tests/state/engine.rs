@@ -77,6 +77,14 @@ impl Engine {
         }
     }
 
+    /// The same engine over a wire of its own.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            ..Self::new()
+        }
+    }
+
     /// Decides over each request from now on.
     pub(crate) fn plan(&self, plan: impl FnMut(&str, &Value) -> Fate + Send + 'static) {
         *self.plan.lock().unwrap() = Some(Box::new(plan));
@@ -156,6 +164,9 @@ impl Engine {
             "TransactWriteItems" => transact_write_items,
             "Query" => query,
             "Scan" => scan,
+            "DescribeStream" => describe_stream,
+            "GetShardIterator" => get_shard_iterator,
+            "GetRecords" => get_records,
         };
         match answer {
             Ok(body) => (200, body),

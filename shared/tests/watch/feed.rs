@@ -131,11 +131,10 @@ async fn every_sample_is_answered_and_counted_as_is_expected_and_stands_there_wh
         let again = setup.handle(&again, &payload).await.unwrap();
         assert_eq!(again.failed, handled.failed, "{name}");
         assert_eq!(again.report.repeats, handled.report.appended, "{name}");
-        assert_eq!(
-            (again.report.appended, setup.segments().await),
-            (0, before),
-            "{name}"
-        );
+        assert_eq!(again.report.appended, 0, "{name}");
+        // A gap for what has no name at all comes with it each time.
+        let nameless = expected.to_string().contains(r#""unreadable":null"#);
+        assert_eq!(setup.segments().await > before, nameless, "{name}");
     }
 }
 

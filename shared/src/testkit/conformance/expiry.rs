@@ -29,7 +29,7 @@ pub(super) async fn expiration(s: &Store) -> Checked {
 }
 
 /// Within two seconds: whole seconds are stored, rounded down.
-fn near(what: &str, stored: Option<SystemTime>, asked: SystemTime) -> Checked {
+pub(super) fn near(what: &str, stored: Option<SystemTime>, asked: SystemTime) -> Checked {
     let stored = stored.ok_or_else(|| format!("{what}: there is no expiry"))?;
     let apart = match stored.duration_since(asked) {
         Ok(later) => later,

@@ -36,13 +36,19 @@ mod expiry;
 mod locks;
 mod ranges;
 mod store;
+mod watching;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
 use crate::random::Random;
 use crate::state::Backend;
+use crate::watch::TeleportWatches;
 use store::Store;
 
 /// A backend to test, on a table that is there.
@@ -50,7 +56,19 @@ use store::Store;
 pub struct Harness {
     backend: Backend,
     second: Option<Backend>,
+    watches: Option<TeleportWatches>,
+    sweep: Option<Sweep>,
     random: Random,
+}
+
+/// Deletes what has expired.
+#[derive(Clone)]
+struct Sweep(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl fmt::Debug for Sweep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sweep")
+    }
 }
 
 impl Harness {
@@ -65,6 +83,8 @@ impl Harness {
         Self {
             backend,
             second: None,
+            watches: None,
+            sweep: None,
             random,
         }
     }
@@ -75,13 +95,35 @@ impl Harness {
         self.second = Some(second);
         self
     }
+
+    /// With watchers of the table. Cases wait for an event for ten seconds of the runtime's time.
+    #[must_use]
+    pub fn with_watcher(mut self, watches: TeleportWatches) -> Self {
+        self.watches = Some(watches);
+        self
+    }
+
+    /// With something that deletes what has expired, as a sweeper or DynamoDB's TTL does, by the backend's clock; it has
+    /// done so when it returns.
+    #[must_use]
+    pub fn with_sweep<F>(mut self, sweep: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.sweep = Some(Sweep(Arc::new(move || sweep().boxed())));
+        self
+    }
 }
 
 /// What a case needs beyond a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
-    /// Events of what is written.
+    /// Events of what is written ([`Harness::with_watcher`]).
     Watcher,
+    /// Those, and something that deletes what has expired ([`Harness::with_sweep`]).
+    Sweep,
+    /// Those, and an engine that splits the shards of its stream.
+    Splitting,
     /// Another backend on the same table ([`Harness::with_second`]).
     SecondHandle,
     /// Teleport's mode for copies of another backend, which keep what has expired.
@@ -92,7 +134,14 @@ impl Capability {
     /// Why it is not there; none if it is.
     fn lacking(self, harness: &Harness) -> Option<&'static str> {
         match self {
-            Self::Watcher => Some("it needs a watcher, which the backend does not have yet"),
+            Self::Watcher => harness
+                .watches
+                .is_none()
+                .then_some("it needs a watcher, which the harness does not have"),
+            Self::Sweep => (harness.watches.is_none() || harness.sweep.is_none()).then_some(
+                "it needs a watcher and something that deletes what has expired, which the harness does not have",
+            ),
+            Self::Splitting => Some("it needs an engine that splits shards"),
             Self::SecondHandle => harness
                 .second
                 .is_none()
@@ -164,7 +213,7 @@ pub enum Outcome {
 
 /// Every case, in the order of Teleport's suite.
 pub fn cases() -> Vec<Case> {
-    use Capability::{Mirror, SecondHandle, Watcher};
+    use Capability::{Mirror, SecondHandle, Splitting, Sweep, Watcher};
     vec![
         Case::new("01 crud", |s| Box::pin(crud::crud(s))),
         Case::new("01 long key", |s| Box::pin(crud::long_key(s))),
@@ -177,16 +226,17 @@ pub fn cases() -> Vec<Case> {
             Box::pin(contention::swap_races(s))
         }),
         Case::new("06 expiration", |s| Box::pin(expiry::expiration(s))),
-        Case::later("07 keep alive, events", Watcher),
+        Case::new("07 keep alive, events", |s| Box::pin(watching::keep_alive(s))).needing(Watcher),
         Case::new("07 keep alive, items", |s| Box::pin(expiry::keep_alive(s))),
         Case::new("07 keep alive, refusals", |s| {
             Box::pin(expiry::keep_alive_refusals(s))
         }),
-        Case::later("08 events", Watcher),
+        Case::new("08 events", |s| Box::pin(watching::events(s))).needing(Watcher),
+        Case::new("08 events, expiry", |s| Box::pin(watching::expiry(s))).needing(Sweep),
         Case::new("08 expired, then written again", |s| {
             Box::pin(expiry::written_again(s))
         }),
-        Case::later("09 watchers close", Watcher),
+        Case::new("09 watchers close", |s| Box::pin(watching::close(s))).needing(Watcher),
         Case::new("10 locking", |s| Box::pin(locks::locking(s))),
         Case::new("11 concurrent operations", |s| {
             Box::pin(contention::concurrent_operations(s))
@@ -197,11 +247,14 @@ pub fn cases() -> Vec<Case> {
         Case::new("14 limit", |s| Box::pin(ranges::limit(s))),
         Case::new("15 conditional update", |s| Box::pin(crud::conditional_update(s))),
         Case::new("16 conditional delete", |s| Box::pin(crud::conditional_delete(s))),
-        Case::later("17 put batch, events", Watcher),
-        Case::later("17 put batch, 1,000 items of 300 KiB", Watcher),
+        Case::new("17 put batch, events", |s| Box::pin(watching::put_batch(s))).needing(Watcher),
+        Case::new("17 put batch, 1,000 items of 300 KiB", |s| {
+            Box::pin(watching::put_batch_of_1000(s))
+        })
+        .needing(Watcher),
         Case::new("17 put batch, items", |s| Box::pin(batch::put_batch(s))),
         Case::new("17 put batch, large items", |s| Box::pin(batch::large_items(s))),
-        Case::later("18 delete batch, events", Watcher),
+        Case::new("18 delete batch, events", |s| Box::pin(watching::delete_batch(s))).needing(Watcher),
         Case::new("18 delete batch, items", |s| Box::pin(batch::delete_batch(s))),
         Case::new("delete range of 20,001 items", |s| {
             Box::pin(batch::delete_range_has_no_cap(s))
@@ -218,8 +271,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("atomic write: other", |s| Box::pin(atomic::other(s))),
         Case::new("atomic write: refusals", |s| Box::pin(atomic::refusals(s))),
         Case::new("atomic write: expiry", |s| Box::pin(atomic::expiry(s))),
-        Case::later("watch volume", Watcher),
-        Case::later("shard splitting", Watcher),
+        Case::new("watch volume", |s| Box::pin(watching::volume(s))).needing(Watcher),
+        Case::later("shard splitting", Splitting),
     ]
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Harness;
+use super::{Harness, Sweep};
 use crate::clock::Clock;
 use crate::random::Random;
 use crate::state::{Backend, Condition, ConditionalAction, ErrorKind, Item, Key, Lease, Range, Revision};
+use crate::watch::TeleportWatches;
 
 /// How often the shim's compare-and-swap starts over when another write came in between.
 const SWAPS: usize = 16;
@@ -22,7 +23,9 @@ pub(super) struct Failure {
 pub(super) struct Store {
     pub(super) backend: Backend,
     pub(super) second: Option<Backend>,
+    pub(super) watches: Option<TeleportWatches>,
     pub(super) random: Random,
+    sweep: Option<Sweep>,
     prefix: Key,
     shim: bool,
 }
@@ -33,6 +36,8 @@ impl Store {
         Self {
             backend: harness.backend,
             second: harness.second,
+            watches: harness.watches,
+            sweep: harness.sweep,
             random: harness.random,
             prefix,
             shim,
@@ -44,6 +49,8 @@ impl Store {
         Some(Self {
             backend: self.second.clone()?,
             second: None,
+            watches: self.watches.clone(),
+            sweep: self.sweep.clone(),
             random: self.random.clone(),
             prefix: self.prefix.clone(),
             shim: self.shim,
@@ -94,6 +101,16 @@ impl Store {
         if let Ok(left) = until.duration_since(self.clock().now()) {
             self.clock().sleep(left).await;
         }
+    }
+
+    /// Has what expired deleted.
+    pub(super) async fn sweep(&self) -> Result<(), String> {
+        let sweep = self
+            .sweep
+            .as_ref()
+            .ok_or("the harness has nothing that deletes")?;
+        (sweep.0)().await;
+        Ok(())
     }
 
     pub(super) async fn get(&self, name: &str) -> Result<Item, Failure> {

@@ -109,14 +109,15 @@ impl Log {
             .consistent_read(true)
             .scan_index_forward(false)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .key_condition_expression("#l = :l AND Segment > :zero")
+            .key_condition_expression("#l = :l AND #s > :zero")
             .expression_attribute_names("#l", "Log")
+            .expression_attribute_names("#s", "Segment")
             .expression_attribute_values(":l", AttributeValue::S(bucket.to_owned()))
             .expression_attribute_values(":zero", AttributeValue::N("0".to_owned()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         if let Some(from) = from {
             request = request
-                .key_condition_expression("#l = :l AND Segment BETWEEN :one AND :from")
+                .key_condition_expression("#l = :l AND #s BETWEEN :one AND :from")
                 .set_expression_attribute_values(Some(Attributes::from([
                     (":l".to_owned(), AttributeValue::S(bucket.to_owned())),
                     (":one".to_owned(), AttributeValue::N("1".to_owned())),
@@ -143,8 +144,9 @@ impl Log {
             .table_name(&self.inner.table)
             .consistent_read(consistent)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .key_condition_expression("#l = :l AND Segment > :last")
+            .key_condition_expression("#l = :l AND #s > :last")
             .expression_attribute_names("#l", "Log")
+            .expression_attribute_names("#s", "Segment")
             .expression_attribute_values(":l", AttributeValue::S(bucket.to_owned()))
             .expression_attribute_values(":last", AttributeValue::N(last.to_string()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
@@ -174,19 +176,21 @@ impl Log {
         item: Attributes,
         condition: Option<(&str, Attributes)>,
     ) -> Result<(), Fault> {
-        let (condition, values) = match condition {
-            Some((condition, values)) => (condition, Some(values)),
-            None => ("attribute_not_exists(Segment)", None),
-        };
         let request = self
             .inner
             .client
             .put_item()
             .table_name(&self.inner.table)
             .set_item(Some(item))
-            .condition_expression(condition)
-            .set_expression_attribute_values(values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let request = match condition {
+            Some((condition, values)) => request
+                .condition_expression(condition)
+                .set_expression_attribute_values(Some(values)),
+            None => request
+                .condition_expression("attribute_not_exists(#s)")
+                .expression_attribute_names("#s", "Segment"),
+        };
         let answer = request.send().await.map_err(Fault::of);
         self.note("put", answer.as_ref().map(|answer| answer.consumed_capacity()));
         answer.map(drop)

@@ -1,0 +1,229 @@
+//! Listing, then watching: what the list says of the events that come after it.
+//!
+//! Revisions are random, so no comparison tells which of two writes was first. What does tell:
+//! - The position is taken before the list: every write that the list does not show comes as an event.
+//! - The events of a key come in order. If one of them is the very write that the list shows (its revision and expiry),
+//!   it and all before it are shown already, and all behind it are not.
+//! - If none is, the time decides: what was created more than [`SKEW`] before the key's page was read is shown, what was
+//!   created more than that after is not, and what lies between is delivered as what it is: nobody knows.
+//!
+//! After an event that nobody knows of, the listed write itself is delivered too when it comes, or the watcher would be
+//! left with the older one.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use futures_util::TryStreamExt;
+
+use super::watcher::Watcher;
+use super::watches::{Start, WatchParams, Watches};
+use crate::clock::Instant;
+use crate::state::{Backend, ErrorKind, Item, ItemsParams, Key, Range, Revision};
+use crate::watch::Event;
+use crate::watch::error::WatchError;
+use crate::watch::event::Operation;
+use crate::watch::filter::{Filter, Prefix};
+
+/// How far our clock and the times of events may be apart; streams round them to seconds.
+const SKEW: Duration = Duration::from_secs(2);
+
+/// How long the listed writes are remembered. After that events from the time of the list, if they come so late, are
+/// marked instead of left out.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// When something was read: it was asked for, and answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Read {
+    pub(crate) asked: SystemTime,
+    pub(crate) answered: SystemTime,
+}
+
+/// What a list says of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The list shows it, or a later one of the key.
+    Shown,
+    /// The list may show it, or a later one of the key.
+    MayPrecede,
+    /// It is news.
+    Follows,
+}
+
+/// What is remembered of a list.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// When all of it was read.
+    whole: Read,
+    keys: HashMap<Key, Known>,
+    /// When the keys are forgotten.
+    until: Instant,
+}
+
+/// What is remembered of a listed key.
+#[derive(Debug)]
+struct Known {
+    /// The write that was listed; none once an event has come that follows it.
+    write: Option<(Revision, Option<SystemTime>)>,
+    read: Read,
+    /// An event that may precede the list was delivered.
+    doubtful: bool,
+}
+
+impl Listed {
+    pub(super) fn new(whole: Read, now: Instant) -> Self {
+        Self {
+            whole,
+            keys: HashMap::new(),
+            until: now + REMEMBERED,
+        }
+    }
+
+    pub(super) fn add(&mut self, item: &Item, read: Read) {
+        let known = Known {
+            write: Some((item.revision.clone(), item.expires)),
+            read,
+            doubtful: false,
+        };
+        self.keys.insert(item.key.clone(), known);
+    }
+
+    pub(super) fn verdict(&self, event: &Event) -> Verdict {
+        let Some(known) = self.keys.get(&event.key) else {
+            return by_time(event.created, self.whole);
+        };
+        match &known.write {
+            None => Verdict::Follows,
+            Some(write) if is(event, write) => {
+                if known.doubtful {
+                    Verdict::MayPrecede
+                } else {
+                    Verdict::Shown
+                }
+            }
+            Some(_) => by_time(event.created, known.read),
+        }
+    }
+
+    /// Notes that an event has been dealt with by its verdict.
+    pub(super) fn settle(&mut self, event: &Event, verdict: Verdict, now: Instant) {
+        if let Some(known) = self.keys.get_mut(&event.key) {
+            match verdict {
+                Verdict::Follows => known.write = None,
+                _ if known.write.as_ref().is_some_and(|write| is(event, write)) => known.write = None,
+                Verdict::MayPrecede => known.doubtful = true,
+                Verdict::Shown => {}
+            }
+        }
+        if now > self.until {
+            self.keys = HashMap::new();
+        }
+    }
+}
+
+#[cfg(test)]
+impl Listed {
+    pub(super) fn remembered(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+/// Whether an event is the write that was listed.
+fn is(event: &Event, (revision, expires): &(Revision, Option<SystemTime>)) -> bool {
+    matches!(&event.operation, Operation::Put(put) if put.revision == *revision && put.expires == *expires)
+}
+
+fn by_time(created: Option<SystemTime>, read: Read) -> Verdict {
+    match created {
+        Some(created) if created + SKEW < read.asked => Verdict::Shown,
+        Some(created) if created > read.answered + SKEW => Verdict::Follows,
+        _ => Verdict::MayPrecede,
+    }
+}
+
+impl Watches {
+    /// The live items that the filter takes, in order of the prefixes, and a watcher of everything that happens to them
+    /// after. No change is lost between the two. `start` of the parameters is not looked at.
+    ///
+    /// Changes made before or while the list was read are left out if the list is known to show them. Where nobody can
+    /// tell, the event is delivered with `may_precede_list`: it may be older than what was listed, and then the listed
+    /// write is delivered after it again, so that whoever applies all events in order ends with what is stored. That
+    /// concerns what was created within two seconds of a page's being read, events without creation time, keys that were
+    /// written and deleted during the list, and events that arrive more than ten minutes late. The backend's clock must
+    /// be right to two seconds, or changes may be taken for shown that are not.
+    ///
+    /// Costs: the requests of [`watch`](Self::watch) and those of [`Backend::items`] for each prefix (two ranges for a
+    /// prefix of whole components). Memory: the items, and in the watcher the key, revision and expiry of each until ten
+    /// minutes after the list. The watcher is not read while the list is: it may have to read the source by itself after.
+    ///
+    /// # Errors
+    /// Those of [`watch`](Self::watch); [`State`](WatchError::State) if listing fails.
+    pub async fn list_and_watch(
+        &self,
+        backend: &Backend,
+        params: WatchParams,
+    ) -> Result<(Vec<Item>, Watcher), WatchError> {
+        let filter = params.filter.clone();
+        let params = WatchParams {
+            start: Start::Now,
+            ..params
+        };
+        let mut watcher = self.watch(params).await?;
+        let asked = backend.clock().now();
+        let read = list(backend, &filter).await?;
+        let whole = Read {
+            asked,
+            answered: backend.clock().now(),
+        };
+        let mut listed = Listed::new(whole, self.shared().clock.instant());
+        let mut items = Vec::with_capacity(read.len());
+        for (item, read) in read {
+            listed.add(&item, read);
+            items.push(item);
+        }
+        watcher.set_listed(listed);
+        Ok((items, watcher))
+    }
+}
+
+/// What is stored for a filter, and when each was read.
+async fn list(backend: &Backend, filter: &Filter) -> Result<Vec<(Item, Read)>, WatchError> {
+    let mut found = Vec::new();
+    let mut ranges = Vec::new();
+    for prefix in filter.prefixes() {
+        match prefix {
+            Prefix::Plain(key) => ranges.push(key.clone()),
+            Prefix::Component(key) if !ends(key) => {
+                // The key itself, and what lies below it: what begins with it beside that is not read.
+                let asked = backend.clock().now();
+                match backend.get(key).await {
+                    Ok(item) => {
+                        let answered = backend.clock().now();
+                        found.push((item, Read { asked, answered }));
+                    }
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                }
+                ranges.push(key.join(""));
+            }
+            Prefix::Component(key) => ranges.push(key.clone()),
+        }
+    }
+    if filter.prefixes().is_empty() {
+        ranges.push(Key::default());
+    }
+    for range in ranges {
+        let items = backend.items_read(ItemsParams::from(Range::prefix(range)));
+        let mut items = std::pin::pin!(items);
+        while let Some((item, asked, answered)) = items.try_next().await? {
+            found.push((item, Read { asked, answered }));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a prefix ends a component itself.
+fn ends(key: &Key) -> bool {
+    key.as_bytes()
+        .last()
+        .is_none_or(|last| *last == Key::SEPARATOR as u8)
+}
