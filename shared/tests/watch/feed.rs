@@ -130,7 +130,9 @@ async fn every_sample_is_answered_and_counted_as_is_expected_and_stands_there_wh
         let again = setup.start(&config).await.unwrap();
         let again = setup.handle(&again, &payload).await.unwrap();
         assert_eq!(again.failed, handled.failed, "{name}");
-        assert_eq!(again.report.repeats, handled.report.appended, "{name}");
+        // What is of an older stream is not looked for any more.
+        let done = |report: &Report| report.appended + report.repeats + report.gaps;
+        assert_eq!(done(&again.report), done(&handled.report), "{name}");
         assert_eq!(again.report.appended, 0, "{name}");
         // A gap for what has no name at all comes with it each time.
         let nameless = expected.to_string().contains(r#""unreadable":null"#);
