@@ -49,7 +49,30 @@ fn a_document_in_order_exits_0_and_a_faulty_one_2_with_all_faults() {
 fn the_schema_is_json() {
     let schema = run("config schema", &tempfile::tempdir().unwrap(), &[]);
     let schema: serde_json::Value = serde_json::from_slice(&schema.stdout).unwrap();
-    assert_eq!(schema["required"], serde_json::json!(["quarantine", "sinks"]));
+    let audit = serde_json::json!(["quarantine", "sinks"]);
+    assert_eq!(
+        schema["anyOf"],
+        serde_json::json!([{"required": audit}, {"required": ["watch"]}])
+    );
+}
+
+#[test]
+fn a_watch_log_alone_is_in_order() {
+    let home = tempfile::tempdir().unwrap();
+    let document = "watch: { table: teleport-state, layout: teleport, log: { table: watch } }";
+    std::fs::write(home.path().join("watch.yaml"), document).unwrap();
+    let good = run("config check --config watch.yaml", &home, &[]);
+    let text = String::from_utf8(good.stdout).unwrap();
+    assert_eq!(good.status.code(), Some(0), "{text}");
+    assert!(text.contains("watch log teleport-state in table watch"), "{text}");
+    let secrets = [("TIDEWATCH_WATCH__INLINE", "/nodes,/authorities")];
+    let bad = run("config check --config watch.yaml", &home, &secrets);
+    assert_eq!(bad.status.code(), Some(2));
+    let text = String::from_utf8(bad.stderr).unwrap();
+    assert!(
+        text.contains("TIDEWATCH_WATCH__INLINE") && text.contains("/authorities"),
+        "{text}"
+    );
 }
 
 const DOCUMENT: &str = "quarantine: file:///q\nsinks: { out: { uri: 'stdout://' } }\n";

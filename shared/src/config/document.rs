@@ -54,6 +54,7 @@ pub(crate) struct Node {
 enum Value {
     Absent,
     Text(String),
+    #[cfg_attr(not(feature = "dynamodb"), allow(dead_code))] // Only the section `watch` has lists.
     List(Vec<Node>),
     Map(BTreeMap<String, Node>),
 }

@@ -14,8 +14,8 @@
 //! | [`Watcher`], [`Notice`] | one of them, and what it is told |
 //! | [`TeleportWatches`] | the contract of Teleport's watchers |
 //! | [`log`] | the watch log: a table of numbered segments |
-//! | `stream` (feature `streams`) | the table's stream, for one process without Lambda |
 //! | [`feed`] | a state table's Lambda events into its log |
+//! | `stream` (feature `streams`) | the table's stream, for one process without Lambda |
 //!
 //! # Guarantees
 //! Order and uniqueness are those of a key: its changes come in the order of the writes, each once. Nothing is missing

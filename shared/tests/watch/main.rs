@@ -1,5 +1,5 @@
 //! The watch, over its sources on engines.
-#![cfg(feature = "streams")]
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,18 +8,24 @@
     clippy::print_stdout
 )]
 
-#[cfg(feature = "testkit")]
+#[cfg(all(feature = "testkit", feature = "streams"))]
 mod conformance;
+#[allow(dead_code)] // The state tests use the rest.
 #[path = "../state/engine.rs"]
-#[allow(dead_code)]
 mod engine;
+mod feed;
+#[cfg(feature = "streams")]
 mod list;
 
+#[cfg(feature = "streams")]
 use aws_sdk_dynamodbstreams::Client;
+#[cfg(feature = "streams")]
 use aws_sdk_dynamodbstreams::config::{Credentials, Region};
+#[cfg(feature = "streams")]
 use aws_smithy_runtime_api::client::http::HttpClient;
 
 /// A client of the streams API over a wire.
+#[cfg(feature = "streams")]
 fn streams(wire: impl HttpClient + 'static) -> Client {
     let config = aws_sdk_dynamodbstreams::Config::builder()
         .behavior_version_latest()

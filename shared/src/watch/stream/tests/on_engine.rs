@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 
-use super::engine::{Engine, partitioned};
 use super::{clock, streams};
 use crate::clock::Clock;
+use crate::engine::{Engine, partitioned};
 use crate::state::{Item, Key, Layout, Revision};
 use crate::watch::position::{Number, Position};
 use crate::watch::source::{Entry, Reader, Source};
