@@ -1,6 +1,6 @@
 //! The hub: the task that reads for everybody, who is woken by what it read, and what ends everybody.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ struct State {
     closed: bool,
     run: Option<Run>,
     runs: u64,
-    watchers: HashMap<Id, Slot>,
+    watchers: BTreeMap<Id, Slot>,
     last: Id,
     index: Index,
 }
@@ -483,7 +483,7 @@ impl Slot {
     }
 }
 
-fn fail_strict(watchers: &mut HashMap<Id, Slot>, error: &WatchError) {
+fn fail_strict(watchers: &mut BTreeMap<Id, Slot>, error: &WatchError) {
     for slot in watchers.values_mut().filter(|slot| slot.strict.is_some()) {
         slot.fail(error);
     }

@@ -52,6 +52,8 @@ struct Outcome {
     changes: usize,
     /// Why watchers were told to list again.
     reasons: Vec<String>,
+    /// All that watchers were told, and when.
+    trace: Vec<String>,
     verdict: Result<(), String>,
 }
 
@@ -103,8 +105,8 @@ async fn run(seed: u64, mistake: Mistake) -> Outcome {
             }
         }
         let mut writers = tokio::task::JoinSet::new();
-        for writer in 0..3 {
-            writers.spawn(Arc::clone(&world).write(seed * 10 + writer, 5 + world.random.below(8)));
+        for _ in 0..3 {
+            writers.spawn(Arc::clone(&world).write(5 + world.random.below(8)));
         }
         world
             .clock
@@ -122,6 +124,7 @@ async fn run(seed: u64, mistake: Mistake) -> Outcome {
         settle(&world).await;
         rest(&world, seed, round, mistake).await;
     }
+    examine(&world, true, mistake).await;
     // The last changes, and the last look: who is idle looks rarely.
     world.clock.sleep(DAY * 3).await;
     tasks.shutdown().await;
@@ -129,6 +132,7 @@ async fn run(seed: u64, mistake: Mistake) -> Outcome {
     Outcome {
         changes: world.truth.lock().unwrap().len(),
         reasons: watchers.iter().flat_map(|watcher| watcher.reasons()).collect(),
+        trace: watchers.iter().map(|watcher| watcher.trace()).collect(),
         verdict,
     }
 }
@@ -275,6 +279,17 @@ fn watch_simulation() {
         "watch simulation: {} seeds, {changes} changes; told to list again: {reasons:#?}",
         outcomes.len()
     );
+}
+
+#[test]
+fn watch_simulation_has_one_trace_a_seed() {
+    for seed in 2..4 {
+        assert_eq!(
+            simulate(seed, Mistake::Nothing),
+            simulate(seed, Mistake::Nothing),
+            "seed {seed}"
+        );
+    }
 }
 
 /// Each mistake is found, within a number of seeds.

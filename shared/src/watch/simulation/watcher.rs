@@ -21,6 +21,7 @@ struct Seen {
     put: Option<(Revision, Option<SystemTime>)>,
     /// After how many lists.
     list: usize,
+    at: SystemTime,
 }
 
 #[derive(Debug)]
@@ -86,6 +87,7 @@ impl Watcher {
                         key: event.key.clone(),
                         put: told(&event.operation),
                         list: self.lists.lock().unwrap().len(),
+                        at: world.clock.now(),
                     }),
                     Ok(_) => {}
                     Err(WatchError::Compacted { why, .. }) => {
@@ -106,6 +108,11 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// All that it was told, and when.
+    pub(super) fn trace(&self) -> String {
+        format!("{:?} {:?}", self.lists.lock().unwrap(), self.seen.lock().unwrap())
     }
 
     fn fail(&self, error: &WatchError) {

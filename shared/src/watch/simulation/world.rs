@@ -152,14 +152,14 @@ impl World {
     }
 
     /// A writer: puts, deletes, keep-alives and transactions on its share of time.
-    pub(super) async fn write(self: Arc<Self>, writer: u64, writes: u64) {
+    pub(super) async fn write(self: Arc<Self>, writes: u64) {
         let random = Random::seeded(self.random.u64());
         let client = self.engine.client();
         let backend = Backend::unverified(
             &client,
             config(STATE, Layout::Teleport),
             self.clock.clone(),
-            Random::seeded(writer),
+            Random::seeded(self.random.u64()),
         );
         for _ in 0..writes {
             let key = |random: &Random| Key::from(KEYS[usize::try_from(random.below(8)).unwrap()]);
