@@ -31,6 +31,7 @@ use watcher::{PACE, Watcher};
 use world::World;
 
 use crate::clock::Instant;
+use crate::state::Key;
 use crate::watch::log::{Appender, Facts, Inline, Log, MIN_RETENTION, MappingFacts, Plant, Transport};
 use crate::watch::{Settings, Watches};
 
@@ -128,12 +129,37 @@ async fn run(seed: u64, mistake: Mistake) -> Outcome {
     // The last changes, and the last look: who is idle looks rarely.
     world.clock.sleep(DAY * 3).await;
     tasks.shutdown().await;
+    if let Ok(key) = std::env::var("TIDEWATCH_KEY") {
+        tell(&world, &watchers, &key);
+    }
     let verdict = watchers.iter().try_for_each(|watcher| watcher.judge(&world));
     Outcome {
         changes: world.truth.lock().unwrap().len(),
         reasons: watchers.iter().flat_map(|watcher| watcher.reasons()).collect(),
         trace: watchers.iter().map(|watcher| watcher.trace()).collect(),
         verdict,
+    }
+}
+
+/// Prints what became of a key, for whoever looks into a seed: the truth, what watchers were told, and the log.
+fn tell(world: &World, watchers: &[Arc<Watcher>], key: &str) {
+    for change in world
+        .truth
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|change| change.key == Key::from(key))
+    {
+        println!("{change:?}");
+    }
+    for (number, watcher) in watchers.iter().enumerate() {
+        println!("watcher {number}: {}", watcher.trace());
+        println!("watcher {number}: {:?}", watcher.reasons());
+    }
+    let scan = serde_json::from_value(serde_json::json!({"TableName": world::LOGS})).unwrap();
+    let all = serde_json::to_value(world.engine.database.scan(scan).unwrap()).unwrap();
+    for item in all["Items"].as_array().unwrap() {
+        println!("{item}");
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use super::world::{World, told};
-use crate::state::{Key, Revision};
+use super::world::{Told, Truth, World, told};
+use crate::state::Key;
 use crate::watch::log::Pace;
 use crate::watch::{Filter, Notice, Operations, Prefix, Start, WatchError, WatchParams, Watches};
 
@@ -18,7 +18,7 @@ pub(super) const PACE: Pace = Pace {
 #[derive(Debug, Clone)]
 struct Seen {
     key: Key,
-    put: Option<(Revision, Option<SystemTime>)>,
+    told: Told,
     /// After how many lists.
     list: usize,
     at: SystemTime,
@@ -85,7 +85,7 @@ impl Watcher {
                 match watcher.next().await {
                     Ok(Notice::Event { event, .. }) => self.seen.lock().unwrap().push(Seen {
                         key: event.key.clone(),
-                        put: told(&event.operation),
+                        told: told(&event),
                         list: self.lists.lock().unwrap().len(),
                         at: world.clock.now(),
                     }),
@@ -135,31 +135,31 @@ impl Watcher {
             }
             // What was appended again in another generation may be seen again after a list, in order.
             for list in 1..=lists.len() {
-                let mut changes = changes.iter();
-                for seen in seen.iter().filter(|seen| seen.key == key && seen.list == list) {
+                // From the last back: of changes that look the same it is the later one that was seen.
+                let mut changes = changes.iter().rev();
+                let mut missing = |change: &Truth| {
+                    let unsaid = list == lists.len() && change.written > last_list;
+                    unsaid.then(|| format!("{key}: {:?} was not seen, and nobody said so", change.told))
+                };
+                for seen in seen
+                    .iter()
+                    .rev()
+                    .filter(|seen| seen.key == key && seen.list == list)
+                {
                     loop {
                         let change = changes.next().ok_or_else(|| {
-                            format!("{key}: {:?} was seen twice, out of order, or never was", seen.put)
+                            format!(
+                                "{key}: {:?} was seen twice, out of order, or never was",
+                                seen.told
+                            )
                         })?;
-                        if change.put == seen.put {
+                        if change.told == seen.told {
                             break;
                         }
-                        if change.written > last_list {
-                            return Err(format!(
-                                "{key}: {:?} was not seen, and nobody said so",
-                                change.put
-                            ));
-                        }
+                        missing(change).map_or(Ok(()), Err)?;
                     }
                 }
-                if let Some(missing) =
-                    changes.find(|change| list == lists.len() && change.written > last_list)
-                {
-                    return Err(format!(
-                        "{key}: {:?} was not seen in the end, and nobody said so",
-                        missing.put
-                    ));
-                }
+                changes.find_map(&mut missing).map_or(Ok(()), Err)?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::engine::{Engine, Fate, config};
 use crate::random::Random;
 use crate::state::{Backend, Item, Key, Layout, Revision};
-use crate::watch::event::Operation;
+use crate::watch::event::{Event, Operation};
 use crate::watch::log::{Log, LogSpec};
 use crate::watch::position::Number;
 use crate::watch::record::{Json, Order, Read, Record};
@@ -22,17 +22,20 @@ pub(super) const KEYS: [&str; 8] = ["/a", "/a/1", "/a/2", "/a/3", "/ab", "/b/1",
 #[derive(Debug, Clone)]
 pub(super) struct Truth {
     pub(super) key: Key,
-    /// What a watcher must be told: revision and expiry of a put, nothing for a delete.
-    pub(super) put: Option<(Revision, Option<SystemTime>)>,
+    pub(super) told: Told,
     pub(super) written: SystemTime,
 }
 
-/// What a watcher is told of an event, as far as the run compares it.
-pub(super) fn told(operation: &Operation) -> Option<(Revision, Option<SystemTime>)> {
-    match operation {
+/// What a watcher is told of an event, as far as the run compares it: revision and expiry of a put, nothing for a delete,
+/// and the creation time.
+pub(super) type Told = (Option<(Revision, Option<SystemTime>)>, Option<SystemTime>);
+
+pub(super) fn told(event: &Event) -> Told {
+    let put = match &event.operation {
         Operation::Put(put) => Some((put.revision.clone(), put.expires)),
         _ => None,
-    }
+    };
+    (put, event.created)
 }
 
 /// A shard: its records, and what of them the mapping has done with.
@@ -232,10 +235,10 @@ impl World {
                 panic!("a record that is no change")
             };
             let key = record.event.key.clone();
-            let put = told(&record.event.operation);
+            let told = told(&record.event);
             self.truth.lock().unwrap().push(Truth {
                 key: key.clone(),
-                put,
+                told,
                 written: now,
             });
             let mut at =
