@@ -243,6 +243,15 @@ details!(
     op::batch_write_item::BatchWriteItemError
 );
 
+impl Details for op::transact_get_items::TransactGetItemsError {
+    fn reasons(&self) -> &[CancellationReason] {
+        match self {
+            Self::TransactionCanceledException(cancelled) => cancelled.cancellation_reasons(),
+            _ => &[],
+        }
+    }
+}
+
 impl Details for op::transact_write_items::TransactWriteItemsError {
     fn reasons(&self) -> &[CancellationReason] {
         match self {

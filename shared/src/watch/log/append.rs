@@ -14,12 +14,13 @@ use futures_util::future::join_all;
 use super::control::Control;
 use super::plant::Plant;
 use super::requests::Tries;
-use super::segment::{Logged, Segment, key_hash, millis};
+use super::segment::{Known, Logged, Segment, key_hash, millis};
+use super::swept::Note;
 use super::view::{Memory, REMEMBERED, View, overtakes};
 use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
 use crate::state::fault::Fault;
-use crate::watch::event::{Event, Operation, Value};
+use crate::watch::event::{Cause, Event, Operation, Value};
 use crate::watch::filter::Prefix;
 use crate::watch::record::{Order, Record};
 
@@ -75,6 +76,15 @@ pub(crate) enum Incoming {
         /// When it was made, if that can be read.
         created: Option<SystemTime>,
     },
+}
+
+impl Incoming {
+    fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Unreadable { .. } => None,
+        }
+    }
 }
 
 /// What became of a batch.
@@ -138,6 +148,8 @@ struct Due<'a> {
     at: usize,
     key: u64,
     record: &'a Record,
+    /// What a sweep noted before it deleted the key.
+    note: Option<&'a Note>,
 }
 
 /// A bucket's share of a batch.
@@ -200,6 +212,16 @@ impl Appender {
                 total.gaps += left.len();
                 return Ok(total);
             };
+            let notes = if control.sweeps {
+                let records: Vec<&Record> = left.iter().filter_map(|at| batch.get(*at)?.record()).collect();
+                let mut tries = Tries::new(&self.log, stop);
+                self.log
+                    .notes(&control, &records, &mut tries)
+                    .await
+                    .map_err(failed)?
+            } else {
+                HashMap::new()
+            };
             let mut shares: BTreeMap<u32, Vec<Share<'_>>> = BTreeMap::new();
             for &at in &left {
                 match batch.get(at) {
@@ -208,7 +230,13 @@ impl Appender {
                     }
                     Some(Incoming::Record(record)) => {
                         let key = key_hash(record.event.key.as_bytes());
-                        let share = Share::Record(Due { at, key, record });
+                        let note = notes.get(&record.event.key).filter(|_| record.doubtful);
+                        let share = Share::Record(Due {
+                            at,
+                            key,
+                            record,
+                            note,
+                        });
                         shares
                             .entry(control.bucket_for(&record.event.key))
                             .or_default()
@@ -398,7 +426,10 @@ impl Appender {
     async fn look(&self, bucket: &str, share: &[Share<'_>], tries: &mut Tries<'_>) -> Result<View, LogError> {
         let now = self.log.inner.clock.now();
         let created = share.iter().filter_map(|share| match share {
-            Share::Record(due) => Some(sound(due.record.event.created, now).map_or(0, millis)),
+            Share::Record(due) => {
+                let created = sound(due.record.event.created, now).map_or(0, millis);
+                Some(due.note.map_or(created, |note| created.min(note.since())))
+            }
             Share::Gap { created, .. } => sound(*created, now).map(millis),
         });
         let oldest = created.min().unwrap_or(u64::MAX);
@@ -419,8 +450,8 @@ impl Appender {
         if standing.is_some_and(|standing| !standing.stream.is_empty() && standing.stream.as_str() < label) {
             chunk.push(Logged::gap("the table's stream was replaced", None, None), None);
         }
-        for share in share {
-            let (created, logged) = match share {
+        for next in share {
+            let (created, logged) = match next {
                 Share::Gap { created, id, .. } => {
                     let created = sound(*created, now);
                     let known = id.is_some_and(|id| view.holds_gap(id));
@@ -446,7 +477,12 @@ impl Appender {
                     } else {
                         highest.insert(due.key, (order, chunk.events.len()));
                         let inline = self.inline.carries(&due.record.event);
-                        Some(Logged::event(&due.record.event, order, inline))
+                        let before = share_of(share, due.key).chain(view.events(due.key).cloned());
+                        if due.note.is_some_and(|note| note.is_of(due.record, before)) {
+                            Some(Logged::event(&expired(&due.record.event), order, inline))
+                        } else {
+                            Some(Logged::event(&due.record.event, order, inline))
+                        }
                     };
                     (created, logged)
                 }
@@ -464,6 +500,23 @@ impl Appender {
 
 const OVERTAKEN: &str = "a change came after a later one of its key";
 const UNPROVEN: &str = "whether a late change stands in the log could not be told";
+
+/// The records of a share that are of a key.
+fn share_of<'s>(share: &'s [Share<'_>], key: u64) -> impl Iterator<Item = Known> + 's {
+    share.iter().filter_map(move |share| match share {
+        Share::Record(due) if due.key == key => Some(Known::of(key, &due.record.event, &due.record.order)),
+        _ => None,
+    })
+}
+
+/// A delete, as a sweep's.
+fn expired(event: &Event) -> Event {
+    let mut event = event.clone();
+    if let Operation::Delete(delete) = &mut event.operation {
+        delete.cause = Cause::Expired;
+    }
+    event
+}
 
 /// The next segment in the making.
 #[derive(Default)]

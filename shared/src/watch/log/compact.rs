@@ -6,6 +6,7 @@ use super::control::Control;
 use super::plant::Plant;
 use super::requests::Tries;
 use super::segment::{Segment, millis};
+use super::swept::{partition, past_days};
 use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
 
@@ -30,7 +31,7 @@ impl Log {
     /// what is kept, and never the newest of a bucket, for positions must not start again. Where the newest is as old,
     /// an empty one is put behind it first. Safe to repeat, to run twice at once, and to cut; goes on until `stop`.
     ///
-    /// Requests: one for the control item and two a bucket; for each segment removed one that costs what writing it did.
+    /// Requests: one for the control item, two a bucket, and one a day for a month where there are sweeps; for each segment removed one that costs what writing it did.
     /// An idle bucket costs the two reads.
     ///
     /// # Errors
@@ -54,7 +55,35 @@ impl Log {
             self.compact_past(&control, generation, buckets, horizon, &mut tries, &mut done)
                 .await?;
         }
+        if control.sweeps {
+            for day in past_days(horizon) {
+                self.remove_notes(&partition(&control, day), &mut tries, &mut done)
+                    .await?;
+            }
+        }
         Ok(done)
+    }
+
+    /// Removes the notes of a day.
+    async fn remove_notes(
+        &self,
+        day: &str,
+        tries: &mut Tries<'_>,
+        done: &mut Compacted,
+    ) -> Result<(), LogError> {
+        loop {
+            let numbers = tries.read(|| self.numbers(day)).await?;
+            if numbers.is_empty() {
+                return Ok(());
+            }
+            for number in numbers {
+                if self.inner.clock.instant() >= tries.stop() {
+                    done.unfinished = true;
+                    return Ok(());
+                }
+                tries.read(|| self.remove(day, number)).await?;
+            }
+        }
     }
 
     async fn compact_bucket(

@@ -14,6 +14,7 @@
 //! | `Next` | S | a change of buckets or source that is under way, JSON |
 //! | `Past` | S | older generations that are not compacted away yet, a JSON list of generation and buckets |
 //! | `Mapping`, `MappingSeen` | S, N | the mapping that feeds it, and when it was last seen enabled, unix milliseconds |
+//! | `Sweeps` | BOOL | there may be notes on what a sweep deleted |
 //! | `Edition` | N | raised by each change, and the condition of the next one |
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -79,6 +80,7 @@ pub(super) struct Control {
     pub(super) past: Vec<(u32, u32)>,
     pub(super) mapping: Option<String>,
     pub(super) mapping_seen: Option<u64>,
+    pub(super) sweeps: bool,
     edition: u64,
 }
 
@@ -170,6 +172,9 @@ impl Control {
             ("Past".to_owned(), json(serde_json::to_string(&self.past))),
             ("Edition".to_owned(), number(self.edition)),
         ]);
+        if self.sweeps {
+            item.insert("Sweeps".to_owned(), AttributeValue::Bool(true));
+        }
         if let Some(next) = &self.next {
             item.insert("Next".to_owned(), json(serde_json::to_string(next)));
         }
@@ -215,6 +220,7 @@ impl Control {
             past: serde_json::from_str(&due("Past")?).map_err(|_| wrong("Past"))?,
             mapping: text("Mapping"),
             mapping_seen: number("MappingSeen"),
+            sweeps: item.get("Sweeps").and_then(|sweeps| sweeps.as_bool().ok()) == Some(&true),
             edition: number("Edition").unwrap_or_default(),
         })
     }
@@ -246,6 +252,7 @@ impl Log {
             past: Vec::new(),
             mapping: None,
             mapping_seen: None,
+            sweeps: false,
             edition: 1,
         };
         let mut tries = Tries::new(self, stop);

@@ -29,6 +29,7 @@ mod read;
 mod requests;
 mod seal;
 mod segment;
+mod swept;
 mod view;
 
 pub use append::{Appended, Appender, Inline};
@@ -41,6 +42,7 @@ pub use examine::{Facts, Finding, MappingFacts};
 pub(crate) use plant::Plant;
 pub(crate) use read::LogSource;
 pub use read::Pace;
+pub use swept::Swept;
 
 use std::sync::Arc;
 

@@ -155,6 +155,29 @@ impl Log {
         read_all(answer?.items.unwrap_or_default())
     }
 
+    /// The numbers of the first items of a partition. One request.
+    pub(super) async fn numbers(&self, partition: &str) -> Result<Vec<u64>, Fault> {
+        let request = self
+            .inner
+            .client
+            .query()
+            .table_name(&self.inner.table)
+            .key_condition_expression("#l = :l")
+            .projection_expression("#s")
+            .expression_attribute_names("#l", "Log")
+            .expression_attribute_names("#s", "Segment")
+            .expression_attribute_values(":l", AttributeValue::S(partition.to_owned()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = request.send().await.map_err(Fault::of);
+        self.note(
+            "numbers",
+            answer.as_ref().map(|answer| answer.consumed_capacity()),
+        );
+        let items = answer?.items.unwrap_or_default();
+        let number = |item: &Attributes| item.get("Segment")?.as_n().ok()?.parse().ok();
+        Ok(items.iter().filter_map(number).collect())
+    }
+
     /// An item of the log's table, as it is now. One request.
     pub(super) async fn item(&self, partition: &str, number: u64) -> Result<Option<Attributes>, Fault> {
         let request = self

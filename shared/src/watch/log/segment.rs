@@ -373,6 +373,22 @@ pub(super) struct Summary {
     pub(super) entries: Vec<Known>,
 }
 
+impl Known {
+    /// A change that does not stand there yet.
+    pub(super) fn of(key: u64, event: &Event, order: &Order) -> Self {
+        let logged = Logged::event(event, order, false);
+        Self {
+            key,
+            order: order.clone(),
+            created: logged.created(),
+            pair: logged
+                .pair()
+                .map(|(revision, expires)| (revision.into(), expires)),
+            at: 0,
+        }
+    }
+}
+
 /// An event that stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {

@@ -91,8 +91,7 @@ impl Memory {
 pub(super) struct OfKey {
     orders: HashSet<Order>,
     highest: Option<(Order, u64, u32)>,
-    /// Events that were created late enough to matter to an intent: order, creation time, and the item's pair.
-    pub(super) events: Vec<Known>,
+    events: Vec<Known>,
 }
 
 /// A bucket as far as it has been looked at for some records.
@@ -268,8 +267,9 @@ impl View {
         self.gaps.contains(id)
     }
 
-    pub(super) fn of_key(&self, key: u64) -> Option<&OfKey> {
-        self.keys.get(&key)
+    /// The events of a key that were met.
+    pub(super) fn events(&self, key: u64) -> impl Iterator<Item = &Known> {
+        self.keys.get(&key).into_iter().flat_map(|of_key| &of_key.events)
     }
 
     /// Where an event of the key stands that came after this one, if there is one: segment and place in it.

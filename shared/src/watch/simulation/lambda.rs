@@ -59,12 +59,12 @@ pub(super) async fn deliver(world: Arc<World>, mapping: Arc<Mapping>, at: usize)
             environment.append(&stream, &incoming, stop).await
         };
         let chance = random.below(100);
-        let limit = random.jitter(Duration::from_millis(400));
+        let limit = random.jitter(Duration::from_millis(150));
         let answer = match chance {
             // Killed in the middle.
-            0..4 => world.clock.timeout(limit, work).await.ok(),
+            0..6 => world.clock.timeout(limit, work).await.ok(),
             // Given up as timed out, and goes on all the same.
-            4..8 => {
+            6..10 => {
                 let (stalled, clock) = (
                     random.jitter(Duration::from_secs(15 * random.below(2))),
                     world.clock.clone(),
@@ -83,7 +83,7 @@ pub(super) async fn deliver(world: Arc<World>, mapping: Arc<Mapping>, at: usize)
             // The answer came, and was taken for another: all or some of it is sent again.
             Some(Ok(_)) => usize::try_from(random.below(count as u64 + 1)).unwrap(),
             Some(Err(Failed { first, .. })) => first,
-            None if mapping.gives_up && random.below(100) < 15 => {
+            None if mapping.gives_up && random.below(100) < 50 => {
                 give_up(&world, &mapping);
                 count
             }
