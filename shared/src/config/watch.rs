@@ -110,17 +110,21 @@ impl WatchConfig {
             AwsConfig::check_endpoint(text).map(|()| text.to_owned())
         });
         let table = table?;
+        let layout = layout?;
         Some(Self {
-            layout: layout?,
             log: WatchLogConfig {
                 table: log_table?,
-                name: log_name.unwrap_or_else(|| table.clone()),
+                name: log_name.unwrap_or_else(|| match &layout {
+                    Layout::Partitioned(spread) => format!("{table}.{}", spread.namespace()),
+                    Layout::Teleport => table.clone(),
+                }),
             },
             source: source.unwrap_or_default(),
             buckets: buckets.unwrap_or_else(|| LogSpec::new(&table).buckets),
             table,
             inline,
             prefixes: prefixes.unwrap_or_default(),
+            layout,
             region,
             endpoint,
         })

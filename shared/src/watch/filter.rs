@@ -101,6 +101,13 @@ impl Filter {
         &self.prefixes
     }
 
+    /// Whether it takes every key that `other` takes.
+    pub fn covers(&self, other: &Self) -> bool {
+        let all = self.prefixes.is_empty();
+        let each = |prefix: &Prefix| self.prefixes.iter().any(|own| own.covers(prefix));
+        all || !other.prefixes.is_empty() && other.prefixes.iter().all(each)
+    }
+
     /// Whether it takes `key`.
     pub fn takes_key(&self, key: &Key) -> bool {
         self.prefixes.is_empty() || self.prefixes.iter().any(|prefix| prefix.contains(key))
@@ -128,6 +135,16 @@ mod tests {
         assert!(!takes("/a", "/ab") && !takes("/a/", "/a") && !takes("/a/", "/ab"));
         assert!(takes("", "/ab") && takes("", ".locks/x") && takes(".locks", ".locks/x"));
         assert!(Prefix::plain("/a").contains(&Key::from("/ab")));
+    }
+
+    #[test]
+    fn a_filter_covers_what_all_of_its_prefixes_together_take() {
+        let filter =
+            |keys: &[&str]| Filter::new(keys.iter().map(|key| Prefix::component(*key)), Operations::All);
+        assert!(
+            filter(&[]).covers(&filter(&["/a"])) && filter(&["/a", "/b"]).covers(&filter(&["/b/c", "/a"]))
+        );
+        assert!(!filter(&["/a"]).covers(&filter(&[])) && !filter(&["/a"]).covers(&filter(&["/a", "/ab"])));
     }
 
     #[test]

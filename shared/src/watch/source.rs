@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 
 use super::Event;
 use super::error::WatchError;
+use super::filter::Filter;
 use super::position::{Lane, Mark, Position};
 
 /// A source of changes in lanes.
@@ -18,6 +19,11 @@ pub(crate) trait Source: fmt::Debug + Send + Sync + 'static {
 
     /// The oldest position from which nothing is missing.
     fn beginning(&self) -> BoxFuture<'_, Result<Position, WatchError>>;
+
+    /// Which keys it tells of.
+    fn covered(&self) -> BoxFuture<'_, Result<Filter, WatchError>> {
+        std::future::ready(Ok(Filter::default())).boxed()
+    }
 
     /// Reads on from a position by itself. What is wrong with the position the first [`Reader::next`] tells.
     fn reader(&self, from: Position) -> Box<dyn Reader>;
@@ -43,6 +49,14 @@ pub(crate) struct Chunk {
     pub(crate) end: Mark,
     /// Bytes that it takes in memory, roughly.
     pub(crate) bytes: usize,
+}
+
+impl Chunk {
+    pub(crate) fn has_gap(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|(_, entry)| matches!(entry, Entry::Gap(_)))
+    }
 }
 
 /// An entry of a lane.

@@ -78,6 +78,7 @@ impl Engine {
     }
 
     /// The same engine over a wire of its own.
+    #[allow(dead_code)] // Tests of the watch use it.
     pub(crate) fn beside(&self) -> Self {
         Self {
             database: self.database.clone(),
@@ -161,6 +162,7 @@ impl Engine {
             "DeleteItem" => delete_item,
             "BatchGetItem" => batch_get_item,
             "BatchWriteItem" => batch_write_item,
+            "TransactGetItems" => transact_get_items,
             "TransactWriteItems" => transact_write_items,
             "Query" => query,
             "Scan" => scan,

@@ -214,10 +214,14 @@ impl Shared {
                 Ok(chunks) => chunks,
                 Err(error) => break error,
             };
-            for chunk in chunks {
+            let gap = chunks.iter().rposition(|chunk| chunk.has_gap());
+            for (at, chunk) in chunks.into_iter().enumerate() {
                 self.push(number, chunk);
-                // Whoever was woken looks at it before a large batch evicts it.
-                tokio::task::yield_now().await;
+                // Whoever was woken looks at it before a large batch evicts it; but who lists again for a gap should
+                // not meet the same one of the next lane.
+                if gap.is_none_or(|gap| at >= gap) {
+                    tokio::task::yield_now().await;
+                }
             }
         };
         self.fail(number, &error);

@@ -11,7 +11,7 @@
 //! left with the older one.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::TryStreamExt;
 
@@ -132,9 +132,19 @@ fn is(event: &Event, (revision, expires): &(Revision, Option<SystemTime>)) -> bo
     matches!(&event.operation, Operation::Put(put) if put.revision == *revision && put.expires == *expires)
 }
 
+/// By how much a creation time may have been rounded down: some sources give whole seconds, some whole minutes.
+fn rounded(created: SystemTime) -> Duration {
+    let since = created.duration_since(UNIX_EPOCH).unwrap_or_default();
+    match (since.as_secs() % 60, since.subsec_nanos()) {
+        (0, 0) => Duration::from_secs(60),
+        (_, 0) => Duration::from_secs(1),
+        _ => Duration::from_millis(1),
+    }
+}
+
 fn by_time(created: Option<SystemTime>, read: Read) -> Verdict {
     match created {
-        Some(created) if created + SKEW < read.asked => Verdict::Shown,
+        Some(created) if created + rounded(created) + SKEW < read.asked => Verdict::Shown,
         Some(created) if created > read.answered + SKEW => Verdict::Follows,
         _ => Verdict::MayPrecede,
     }

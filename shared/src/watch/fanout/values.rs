@@ -33,14 +33,17 @@ pub enum Values {
 /// An event with the value that was read, once it was; none inside if another write is stored.
 type Cell = Arc<OnceCell<Option<Arc<Event>>>>;
 
-/// The last events whose values were read, by their place in the source.
+/// Where an event stands: source (a log that goes on in other buckets is another one), lane and mark.
+type Place = (Arc<str>, Lane, Mark);
+
+/// The last events whose values were read, by their place.
 #[derive(Debug, Default)]
 pub(super) struct Fetched(Mutex<Cells>);
 
 #[derive(Debug, Default)]
 struct Cells {
-    cells: BTreeMap<(Lane, Mark), Cell>,
-    order: VecDeque<(Lane, Mark)>,
+    cells: BTreeMap<Place, Cell>,
+    order: VecDeque<Place>,
     bytes: usize,
 }
 
@@ -49,6 +52,7 @@ impl Fetched {
     pub(super) async fn of(
         &self,
         values: &Values,
+        source: &Arc<str>,
         lane: &Lane,
         mark: &Mark,
         event: &Arc<Event>,
@@ -59,7 +63,7 @@ impl Fetched {
         if put.value != Value::Omitted {
             return Ok(Arc::clone(event));
         }
-        let place = (Arc::clone(lane), mark.clone());
+        let place = (Arc::clone(source), Arc::clone(lane), mark.clone());
         let cell = self.with(|cells| cells.cell(&place));
         let mut read = 0;
         let found = cell
@@ -82,7 +86,7 @@ impl Fetched {
 }
 
 impl Cells {
-    fn cell(&mut self, place: &(Lane, Mark)) -> Cell {
+    fn cell(&mut self, place: &Place) -> Cell {
         if let Some(cell) = self.cells.get(place) {
             return Arc::clone(cell);
         }

@@ -245,7 +245,10 @@ impl Watcher {
                         self.settle(&event, verdict);
                     } else {
                         let shared = Arc::clone(self.shared());
-                        let found = shared.fetched.of(&self.values, &lane, &mark, &event).await?;
+                        let found = shared
+                            .fetched
+                            .of(&self.values, &self.position.source, &lane, &mark, &event)
+                            .await?;
                         self.settle(&event, verdict);
                         notice = Some(Notice::Event {
                             event: found,

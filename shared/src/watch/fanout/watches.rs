@@ -127,7 +127,7 @@ impl Watches {
     /// # Errors
     /// [`Unavailable`](WatchError::Unavailable), [`AccessDenied`](WatchError::AccessDenied),
     /// [`WrongSource`](WatchError::WrongSource): as the source has it. [`Closed`](WatchError::Closed).
-    /// [`BadParameter`](WatchError::BadParameter): no runtime, or a `progress` of zero. What is wrong with a position the
+    /// [`BadParameter`](WatchError::BadParameter): keys that the source does not cover, no runtime, or a `progress` of zero. What is wrong with a position the
     /// first [`next`](Watcher::next) tells.
     pub async fn watch(&self, params: WatchParams) -> Result<Watcher, WatchError> {
         self.start(params, None).await
@@ -147,6 +147,13 @@ impl Watches {
         if progress.is_some_and(|progress| progress.is_zero()) {
             return Err(WatchError::BadParameter(
                 "the progress of a watch cannot be told without a pause".to_owned(),
+            ));
+        }
+        let covered = self.shared.source.covered().await?;
+        if !covered.covers(&filter) {
+            return Err(WatchError::BadParameter(
+                "the watch is about keys that the watch log does not cover: its events would never come"
+                    .to_owned(),
             ));
         }
         // It is known to the hub from here on, so that the reading does not end before it joins.

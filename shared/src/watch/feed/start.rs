@@ -54,6 +54,7 @@ impl Feed {
     /// [`StartError::Log`].
     pub async fn over(log: Log, config: &WatchConfig, clock: Clock) -> Result<Self, StartError> {
         let spec = LogSpec {
+            layout: config.layout.clone(),
             transport: config.source,
             buckets: config.buckets,
             prefixes: config.prefixes.clone(),

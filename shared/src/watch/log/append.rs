@@ -5,13 +5,14 @@
 //! appended, since that could not be moved into its place: a gap is.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 
 use super::control::Control;
+use super::moment::Moment;
 use super::plant::Plant;
 use super::requests::Tries;
 use super::segment::{Known, Logged, Segment, key_hash, millis};
@@ -28,8 +29,9 @@ use crate::watch::record::{Order, Record};
 const SEGMENT: usize = 64 * 1024;
 /// The most bytes of a value, and the one before it, that are carried.
 const VALUE: usize = 32 * 1024;
-/// A creation time further ahead than this is a mistake, and counts as absent.
-const AHEAD: Duration = Duration::from_secs(3600);
+/// A creation time further ahead than this is a mistake, and counts as absent. Longer than a record can come again after,
+/// or it would be one at first and none later.
+const AHEAD: Duration = Duration::from_secs(25 * 3600);
 /// How far a list that begins when a gap is met may be behind a change made before: clocks apart, and times that are
 /// rounded down to the minute.
 pub(super) const ROUNDED: Duration = Duration::from_secs(120);
@@ -126,7 +128,7 @@ pub struct Appender {
     inline: Inline,
     memory: Memory,
     /// What was agreed on, and when: no older than a remembered head, or it may be of a generation that is gone.
-    control: Mutex<Option<(Control, Instant)>>,
+    control: Mutex<Option<(Control, Moment)>>,
 }
 
 /// Why a bucket could not take a record.
@@ -157,12 +159,21 @@ enum Share<'a> {
     Record(Due<'a>),
     Gap {
         at: usize,
+        /// It stands for the record in the report: one of all buckets does.
+        counts: bool,
         id: Option<&'a str>,
         created: Option<SystemTime>,
     },
 }
 
 impl Share<'_> {
+    fn counts(&self) -> bool {
+        match self {
+            Self::Record(_) => true,
+            Self::Gap { counts, .. } => *counts,
+        }
+    }
+
     fn at(&self) -> usize {
         match self {
             Self::Record(due) => due.at,
@@ -207,6 +218,7 @@ impl Appender {
         while let Some(&first) = left.first() {
             let failed = |error| Failed { first, error };
             let control = self.agreed(stream, again, batch, stop).await.map_err(failed)?;
+            let covered = control.as_ref().map(Control::covered).unwrap_or_default();
             let Some(control) = control else {
                 // Of an older stream: what was not appended before the newer one began is behind its gap.
                 total.gaps += left.len();
@@ -225,7 +237,7 @@ impl Appender {
             let mut shares: BTreeMap<u32, Vec<Share<'_>>> = BTreeMap::new();
             for &at in &left {
                 match batch.get(at) {
-                    Some(Incoming::Record(record)) if !control.covered().takes_key(&record.event.key) => {
+                    Some(Incoming::Record(record)) if !covered.takes_key(&record.event.key) => {
                         total.uncovered += 1;
                     }
                     Some(Incoming::Record(record)) => {
@@ -247,6 +259,7 @@ impl Appender {
                         for bucket in 0..control.buckets {
                             let share = Share::Gap {
                                 at,
+                                counts: bucket == 0,
                                 id: id.as_deref(),
                                 created: *created,
                             };
@@ -300,13 +313,15 @@ impl Appender {
         stop: Instant,
     ) -> Result<Option<Control>, LogError> {
         let mut tries = Tries::new(&self.log, stop);
-        let now = self.log.inner.clock.instant();
+        let clock = &self.log.inner.clock;
+        let now = Moment::now(clock);
         let known = self
             .control
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let known = known.filter(|(_, at)| now < *at + REMEMBERED || self.log.has(Plant::RememberedForEver));
+        let known =
+            known.filter(|(_, at)| at.is_within(REMEMBERED, clock) || self.log.has(Plant::RememberedForEver));
         let (mut control, at) = match known.filter(|_| !again) {
             Some(known) => known,
             None if again => (self.log.finish_sealing(&mut tries).await?, now),
@@ -351,11 +366,10 @@ impl Appender {
         let mut tries = Tries::new(&self.log, stop);
         let mut view: Option<View> = None;
         while !share.is_empty() {
-            let fresh =
-                |view: &View| view.is_fresh(clock.instant()) || self.log.has(Plant::RememberedForEver);
+            let fresh = |view: &View| view.is_fresh(clock) || self.log.has(Plant::RememberedForEver);
             let mut seen = match view.take().filter(fresh) {
                 Some(view) => view,
-                None => self.look(bucket, share, &mut tries).await?,
+                None => self.look(bucket, label, share, &mut tries).await?,
             };
             if seen.standing.as_ref().is_some_and(|standing| standing.sealed) {
                 return Err(Stopped::Sealed);
@@ -365,7 +379,7 @@ impl Appender {
                 .as_ref()
                 .is_some_and(|standing| standing.stream.as_str() > label)
             {
-                done.gaps += share.len();
+                done.gaps += count(share);
                 share.clear();
                 break;
             }
@@ -381,8 +395,8 @@ impl Appender {
             });
             let chunk = self.chunk(&seen, label, share);
             if chunk.events.is_empty() {
-                done.gaps += chunk.taken;
-                share.drain(..chunk.taken);
+                done.gaps += count(share.drain(..chunk.taken).as_slice()) - chunk.repeats;
+                done.repeats += chunk.repeats;
                 view = Some(seen);
                 continue;
             }
@@ -397,14 +411,15 @@ impl Appender {
                 millis(clock.now()),
                 chunk.max_created,
             );
-            let at = clock.instant();
+            let at = Moment::now(clock);
             match tries.send(self.log.put(segment.marshal(bucket), None)).await {
                 Ok(()) => {
                     tries.progressed();
                     done.segments += 1;
                     done.appended += chunk.appended;
-                    done.gaps += chunk.taken - chunk.appended;
-                    share.drain(..chunk.taken);
+                    done.repeats += chunk.repeats;
+                    done.gaps +=
+                        count(share.drain(..chunk.taken).as_slice()) - chunk.appended - chunk.repeats;
                     seen.wrote(&self.memory, bucket, segment.summary(), at);
                 }
                 // Refused, another appender was first; without an answer the segment may stand there, now or later.
@@ -423,21 +438,28 @@ impl Appender {
         Ok(())
     }
 
-    async fn look(&self, bucket: &str, share: &[Share<'_>], tries: &mut Tries<'_>) -> Result<View, LogError> {
+    async fn look(
+        &self,
+        bucket: &str,
+        label: &str,
+        share: &[Share<'_>],
+        tries: &mut Tries<'_>,
+    ) -> Result<View, LogError> {
         let now = self.log.inner.clock.now();
         let created = share.iter().filter_map(|share| match share {
             Share::Record(due) => {
                 let created = sound(due.record.event.created, now).map_or(0, millis);
                 Some(due.note.map_or(created, |note| created.min(note.since())))
             }
-            Share::Gap { created, .. } => sound(*created, now).map(millis),
+            // Without a time it is looked for everywhere, or each delivery would add one.
+            Share::Gap { created, .. } => Some(sound(*created, now).map_or(0, millis)),
         });
         let oldest = created.min().unwrap_or(u64::MAX);
         let keys = share.iter().filter_map(|share| match share {
             Share::Record(due) => Some(due.key),
             Share::Gap { .. } => None,
         });
-        View::look(&self.log, &self.memory, bucket, keys, oldest, tries).await
+        View::look(&self.log, &self.memory, bucket, label, keys, oldest, tries).await
     }
 
     /// The events of the next segment, from the front of the share.
@@ -457,6 +479,11 @@ impl Appender {
                     let known = id.is_some_and(|id| view.holds_gap(id));
                     let gap = Logged::gap("a record could not be read", *id, created);
                     (created, (!known).then_some(gap))
+                }
+                // Kinesis brings a record twice in one batch, too.
+                Share::Record(due) if !chunk.orders.insert((due.key, due.record.order.clone())) => {
+                    chunk.repeats += 1;
+                    (None, None)
                 }
                 Share::Record(due) => {
                     let order = &due.record.order;
@@ -501,6 +528,11 @@ impl Appender {
 const OVERTAKEN: &str = "a change came after a later one of its key";
 const UNPROVEN: &str = "whether a late change stands in the log could not be told";
 
+/// How many records a part of a share stands for.
+fn count(share: &[Share<'_>]) -> usize {
+    share.iter().filter(|share| share.counts()).count()
+}
+
 /// The records of a share that are of a key.
 fn share_of<'s>(share: &'s [Share<'_>], key: u64) -> impl Iterator<Item = Known> + 's {
     share.iter().filter_map(move |share| match share {
@@ -526,6 +558,9 @@ struct Chunk {
     /// How many of the share it takes.
     taken: usize,
     appended: usize,
+    /// Records that stand in the share before, and are in this segment then.
+    repeats: usize,
+    orders: HashSet<(u64, Order)>,
     last_gap: Option<usize>,
     max_created: Option<u64>,
 }

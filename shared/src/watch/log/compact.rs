@@ -132,7 +132,7 @@ impl Log {
         done: &mut Compacted,
     ) -> Result<(), LogError> {
         loop {
-            let oldest = tries.read(|| self.above(bucket, 0, PAGE, true)).await?;
+            let (oldest, _) = tries.read(|| self.above(bucket, 0, PAGE, true)).await?;
             let due = oldest
                 .iter()
                 .take_while(|segment| segment.number < end && segment.appended < horizon);

@@ -6,6 +6,7 @@
 //! | `Segment` | N | 0 |
 //! | `Id` | S | drawn at creation: positions of another log mean nothing here |
 //! | `Table` | S | the state table |
+//! | `Layout` | S | `teleport`, or `partitioned/` and the namespace: whose keys they are |
 //! | `Source` | S | `stream` or `kinesis` |
 //! | `Generation`, `Buckets` | N | which buckets are appended to |
 //! | `Hash` | S | how keys are spread over them |
@@ -24,7 +25,7 @@ use super::requests::Tries;
 use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
 use crate::state::fault::Attributes;
-use crate::state::{Key, Partitioned};
+use crate::state::{Key, Layout, Partitioned};
 use crate::watch::filter::{Filter, Operations, Prefix};
 
 /// Where the changes come from.
@@ -43,6 +44,8 @@ pub enum Transport {
 pub struct LogSpec {
     /// The state table.
     pub table: String,
+    /// Whose keys are logged: the log of one namespace is not that of another.
+    pub layout: Layout,
     /// Where its changes come from.
     pub transport: Transport,
     /// How many buckets: each carries about a hundred appends a second, and costs every reader a request a poll.
@@ -54,10 +57,11 @@ pub struct LogSpec {
 }
 
 impl LogSpec {
-    /// All keys of a table, over its stream, in four buckets.
+    /// All keys of a table in Teleport's layout, over its stream, in four buckets.
     pub fn new(table: impl Into<String>) -> Self {
         Self {
             table: table.into(),
+            layout: Layout::Teleport,
             transport: Transport::Stream,
             buckets: 4,
             prefixes: Vec::new(),
@@ -71,6 +75,7 @@ impl LogSpec {
 pub(super) struct Control {
     pub(super) id: String,
     pub(super) table: String,
+    layout: String,
     pub(super) transport: Transport,
     pub(super) generation: u32,
     pub(super) buckets: u32,
@@ -132,10 +137,14 @@ impl Control {
     /// Whether a stream's ARN, or for Kinesis a table's name, is of the log's table.
     pub(super) fn is_of(&self, stream: &str) -> bool {
         match self.transport {
-            Transport::Stream => stream
-                .split_once(":table/")
-                .and_then(|(_, rest)| rest.split_once("/stream/"))
-                .is_some_and(|(table, _)| table == self.table),
+            // Once a stream is known, region and account count too: a replica has the same name.
+            Transport::Stream => match (stream.split_once("/stream/"), self.stream.split_once("/stream/")) {
+                (Some((table, _)), Some((known, _))) => table == known,
+                (Some((table, _)), None) => table
+                    .split_once(":table/")
+                    .is_some_and(|(_, table)| table == self.table),
+                (None, _) => false,
+            },
             Transport::Kinesis => stream == self.table,
         }
     }
@@ -163,6 +172,7 @@ impl Control {
             ("Segment".to_owned(), number(0)),
             ("Id".to_owned(), text(&self.id)),
             ("Table".to_owned(), text(&self.table)),
+            ("Layout".to_owned(), text(&self.layout)),
             ("Source".to_owned(), json(serde_json::to_string(&self.transport))),
             ("Generation".to_owned(), number(self.generation.into())),
             ("Buckets".to_owned(), number(self.buckets.into())),
@@ -205,6 +215,7 @@ impl Control {
         Ok(Self {
             id: due("Id")?,
             table: due("Table")?,
+            layout: due("Layout")?,
             transport: serde_json::from_str(&due("Source")?).map_err(|_| wrong("Source"))?,
             generation: small("Generation")?,
             buckets: small("Buckets")?,
@@ -226,6 +237,14 @@ impl Control {
     }
 }
 
+/// A layout as the control item names it.
+fn layout_name(layout: &Layout) -> String {
+    match layout {
+        Layout::Teleport => layout.name().to_owned(),
+        Layout::Partitioned(spread) => format!("{}/{}", layout.name(), spread.namespace()),
+    }
+}
+
 fn partition(name: &str) -> String {
     format!("control/{name}")
 }
@@ -243,6 +262,7 @@ impl Log {
         let control = Control {
             id: self.inner.random.uuid().hyphenated().to_string(),
             table: spec.table.clone(),
+            layout: layout_name(&spec.layout),
             transport: spec.transport,
             generation: 1,
             buckets: spec.buckets,
@@ -258,10 +278,13 @@ impl Log {
         let mut tries = Tries::new(self, stop);
         loop {
             if let Some(found) = self.find_control(&mut tries).await? {
-                if found.table == spec.table {
+                if (&found.table, &found.layout) == (&spec.table, &control.layout) {
                     return Ok(());
                 }
-                let what = format!("it is of table {}, not of {}", found.table, spec.table);
+                let what = format!(
+                    "it is of table {} and layout {}, not of {} and {}",
+                    found.table, found.layout, spec.table, control.layout
+                );
                 return Err(self.error(LogErrorKind::WrongLog, what));
             }
             match tries

@@ -113,15 +113,16 @@ impl Log {
                     continue;
                 }
             }
-            return self
-                .change_control(tries, |control| {
-                    let newer = control.label(&control.stream) < label || control.stream.is_empty();
-                    if newer {
-                        stream.clone_into(&mut control.stream);
-                    }
-                    newer
-                })
-                .await;
+            let marked = control.stream;
+            let changed = self.change_control(tries, |control| {
+                // Another stream than the one that the gaps are for: look again.
+                let same = control.stream == marked;
+                if same {
+                    stream.clone_into(&mut control.stream);
+                }
+                same
+            });
+            changed.await?;
         }
     }
 
@@ -145,6 +146,11 @@ impl Log {
         unless: &[Unless<'_>],
         stop: Instant,
     ) -> Result<bool, LogError> {
+        tracing::warn!(
+            log = self.inner.name,
+            table = self.inner.table,
+            "the watch log has a gap: {why}"
+        );
         let marks = (0..control.buckets).map(|bucket| {
             let bucket = control.bucket(bucket);
             async move {

@@ -24,12 +24,15 @@ mod control;
 mod error;
 mod examine;
 mod gap;
+mod moment;
 mod plant;
 mod read;
 mod requests;
 mod seal;
 mod segment;
 mod swept;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use append::{Appended, Appender, Inline};

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, try_join_all};
+use tokio::sync::OnceCell;
 
 use super::control::Control;
+use super::moment::Moment;
 use super::requests::{Tries, read_one};
 use super::segment::Segment;
 use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
 use crate::state::fault::Fault;
 use crate::watch::error::WatchError;
+use crate::watch::filter::Filter;
 use crate::watch::position::{Lane, Mark, Number, Position};
 use crate::watch::source::{Chunk, Entry, Reader, Source};
 
@@ -51,11 +54,22 @@ impl Default for Pace {
 pub(crate) struct LogSource {
     log: Log,
     pace: Pace,
+    /// Which keys are logged; that never changes.
+    covered: Arc<OnceCell<Filter>>,
 }
 
 impl LogSource {
     pub(crate) fn new(log: Log, pace: Pace) -> Self {
-        Self { log, pace }
+        // No pause at all would ask without end.
+        let pace = Pace {
+            busy: pace.busy.max(Duration::from_millis(10)),
+            ..pace
+        };
+        Self {
+            log,
+            pace,
+            covered: Arc::default(),
+        }
     }
 }
 
@@ -82,9 +96,12 @@ impl Log {
         let newest = self.each_newest(&control, stop).await?;
         Ok(self.position(
             &control,
-            newest
-                .iter()
-                .map(|newest| newest.as_ref().map_or(Mark::Start, Segment::end)),
+            newest.iter().map(|newest| match newest {
+                // Whoever begins here meets the seal, even if the next generation has not begun yet.
+                Some(seal) if seal.sealed => Mark::behind((seal.number - 1).into()),
+                Some(newest) => newest.end(),
+                None => Mark::Start,
+            }),
         ))
     }
 
@@ -97,7 +114,7 @@ impl Log {
             let gap = newest.as_ref().and_then(|newest| newest.gap);
             async move {
                 let mut tries = Tries::new(self, stop);
-                let oldest = tries.read(|| self.above(&bucket, 0, 1, true)).await?;
+                let (oldest, _) = tries.read(|| self.above(&bucket, 0, 1, true)).await?;
                 let kept = match oldest.first() {
                     Some(oldest) if oldest.number > 1 => Mark::behind((oldest.number - 1).into()),
                     _ => Mark::Start,
@@ -150,6 +167,20 @@ impl Source for LogSource {
         async { Ok(self.log.first(self.stop()).await?) }.boxed()
     }
 
+    fn covered(&self) -> BoxFuture<'_, Result<Filter, WatchError>> {
+        async {
+            let read = async {
+                let mut tries = Tries::new(&self.log, self.stop());
+                self.log
+                    .control(&mut tries)
+                    .await
+                    .map(|control| control.covered())
+            };
+            Ok(self.covered.get_or_try_init(|| read).await?.clone())
+        }
+        .boxed()
+    }
+
     fn reader(&self, from: Position) -> Box<dyn Reader> {
         Box::new(LogReader {
             log: self.log.clone(),
@@ -169,7 +200,7 @@ struct LogReader {
     wait: Duration,
     position: Position,
     /// The control item, and when the position was found to be one of this log that can be gone on from.
-    begun: Option<(Control, Instant)>,
+    begun: Option<(Control, Moment)>,
 }
 
 /// What a bucket has beyond a mark.
@@ -185,11 +216,17 @@ impl Reader for LogReader {
         async {
             loop {
                 // A process may have been asleep for days, and the log gone on elsewhere.
-                let now = self.log.inner.clock.instant();
-                if self.begun.as_ref().is_none_or(|(_, at)| now > *at + BEGUN) {
-                    self.begin().await?;
-                }
-                match self.poll().await {
+                let clock = &self.log.inner.clock;
+                let known = self
+                    .begun
+                    .as_ref()
+                    .is_some_and(|(_, at)| at.is_within(BEGUN, clock));
+                let begun = if known { Ok(()) } else { self.begin().await };
+                let polled = match begun {
+                    Ok(()) => self.poll().await,
+                    Err(error) => Err(error),
+                };
+                match polled {
                     // No request and no wait follows: a call that is dropped has moved nothing.
                     Ok(chunks) if !chunks.is_empty() => {
                         for chunk in &chunks {
@@ -223,7 +260,7 @@ impl LogReader {
 
     /// Looks whether the position is one of this log, and nothing behind it is gone.
     async fn begin(&mut self) -> Result<(), WatchError> {
-        let (stop, now) = (self.stop(), self.log.inner.clock.instant());
+        let (stop, now) = (self.stop(), Moment::now(&self.log.inner.clock));
         let control = self.log.control(&mut Tries::new(&self.log, stop)).await?;
         let buckets: Vec<Lane> = (0..control.buckets).map(lane).collect();
         if *self.position.source != *control.source() || !self.position.lanes.keys().eq(sorted(&buckets)) {
@@ -243,7 +280,7 @@ impl LogReader {
                 };
                 // The newest is never removed: nothing at or above it means a log that was set back.
                 let mut tries = Tries::new(log, stop);
-                let next = tries.read(|| log.above(&bucket, number - 1, 1, true)).await?;
+                let (next, _) = tries.read(|| log.above(&bucket, number - 1, 1, true)).await?;
                 Ok::<_, LogError>(next.first().is_some_and(|next| next.number <= number + 1))
             }
         });
@@ -288,7 +325,7 @@ impl LogReader {
         };
         let partition = control.bucket(bucket);
         let mut tries = Tries::new(log, self.stop());
-        let found = tries.read(|| log.above(&partition, last, PAGE, false)).await?;
+        let (found, _) = tries.read(|| log.above(&partition, last, PAGE, false)).await?;
         let mut chunks = Vec::new();
         for mut segment in found {
             while segment.number != last + 1 {

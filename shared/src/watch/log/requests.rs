@@ -129,14 +129,14 @@ impl Log {
         read_all(answer?.items.unwrap_or_default())
     }
 
-    /// Segments above number `last`, ascending, up to 1 MB or `limit`. One request.
+    /// Segments above number `last`, ascending, up to 1 MB or `limit`, and whether there may be more. One request.
     pub(super) async fn above(
         &self,
         bucket: &str,
         last: u64,
         limit: u32,
         consistent: bool,
-    ) -> Result<Vec<Segment>, Fault> {
+    ) -> Result<(Vec<Segment>, bool), Fault> {
         let request = self
             .inner
             .client
@@ -152,7 +152,9 @@ impl Log {
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = request.send().await.map_err(Fault::of);
         self.note("above", answer.as_ref().map(|answer| answer.consumed_capacity()));
-        read_all(answer?.items.unwrap_or_default())
+        let answer = answer?;
+        let more = answer.last_evaluated_key.is_some();
+        Ok((read_all(answer.items.unwrap_or_default())?, more))
     }
 
     /// The numbers of the first items of a partition. One request.

@@ -26,6 +26,9 @@ use crate::watch::position::{Mark, Number};
 use crate::watch::record::Order;
 use crate::watch::source::Entry;
 
+/// The longest revision that is one: a UUID has 36 characters.
+const REVISION: usize = 64;
+
 /// A change as the log keeps it. Short names: they are paid for with every event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Logged {
@@ -119,8 +122,18 @@ impl Logged {
                 .map(|bytes| STANDARD_NO_PAD.encode(bytes)),
         };
         let (kind, item, cause) = match &event.operation {
+            // Nobody writes such; a segment must never grow too large for its item.
+            Operation::Put(put) if put.revision.as_str().len() > REVISION => ("u", None, None),
             Operation::Put(put) => ("p", Some(image(put)), None),
-            Operation::Delete(delete) => ("d", delete.previous.as_ref().map(image), Some(delete.cause)),
+            Operation::Delete(delete) => (
+                "d",
+                delete
+                    .previous
+                    .as_ref()
+                    .filter(|previous| previous.revision.as_str().len() <= REVISION)
+                    .map(image),
+                Some(delete.cause),
+            ),
             Operation::Unknown => ("u", None, None),
         };
         let (sequence, micros, id) = match order {

@@ -6,7 +6,7 @@
 //! | attached | an intent, put before the delete: no transaction of ours touches the owner's items | the same; where the view has no old image: the record was created within five seconds of the intent, and the log holds no other write of the key between |
 //!
 //! A note is an item of the log's table: `Log` = `<log id>#swept#<day>`, `Segment` = hash of the key, with `Key`,
-//! `Revision`, `Expires` (unix seconds) and `At` (unix milliseconds). They go with compaction. Nobody looks for them
+//! `Revision`, `Expires` (unix seconds) and `Noted` (when, unix milliseconds). They go with compaction. Nobody looks for them
 //! before a sweep was announced in the control item.
 
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ impl Swept {
                 "Expires".to_owned(),
                 AttributeValue::N(seconds(self.expires).to_string()),
             ),
-            ("At".to_owned(), AttributeValue::N(millis(at).to_string())),
+            ("Noted".to_owned(), AttributeValue::N(millis(at).to_string())),
         ])
     }
 }
@@ -108,7 +108,7 @@ impl Log {
         // A note of an earlier sweep of the key that day makes room.
         let any = || {
             Some((
-                "attribute_not_exists(At) OR At <= :at",
+                "attribute_not_exists(Noted) OR Noted <= :at",
                 Attributes::from([(":at".to_owned(), at_of(&item))]),
             ))
         };
@@ -172,7 +172,7 @@ impl Log {
                     Some(Note {
                         revision: text("Revision")?.clone(),
                         expires: number("Expires")?.parse().ok()?,
-                        at: number("At")?.parse().ok()?,
+                        at: number("Noted")?.parse().ok()?,
                     })
                 })();
                 if let (Some(key), Some(note)) = (text("Key"), note) {
@@ -215,7 +215,7 @@ impl Log {
 }
 
 fn at_of(item: &Attributes) -> AttributeValue {
-    item.get("At").cloned().unwrap_or(AttributeValue::Null(true))
+    item.get("Noted").cloned().unwrap_or(AttributeValue::Null(true))
 }
 
 impl Note {

@@ -5,15 +5,17 @@
 //! then nobody knows whether the records are repeats.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Log;
 use super::LogError;
+use super::moment::Moment;
 use super::plant::Plant;
 use super::requests::Tries;
 use super::segment::{GapMark, Known, Summary};
-use crate::clock::Instant;
+use crate::clock::Clock;
 use crate::watch::record::Order;
 
 /// How much of a bucket is read to look for repeats.
@@ -28,12 +30,14 @@ const MOST_KNOWN: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     buckets: Mutex<HashMap<String, Remembered>>,
+    /// Events in all of them.
+    known: AtomicUsize,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Remembered {
     /// The newest segment known, 0 if the bucket was empty, and when that was so.
-    head: Option<(u64, Instant)>,
+    head: Option<(u64, Moment)>,
     segments: BTreeMap<u64, Arc<Summary>>,
 }
 
@@ -43,8 +47,8 @@ impl Memory {
         with(buckets.entry(bucket.to_owned()).or_default())
     }
 
-    fn of(&self, bucket: &str) -> Remembered {
-        self.with(bucket, |remembered| remembered.clone())
+    fn newest(&self, bucket: &str) -> Option<(u64, Moment)> {
+        self.with(bucket, |remembered| remembered.head)
     }
 
     fn segment(&self, bucket: &str, number: u64) -> Option<Arc<Summary>> {
@@ -53,33 +57,31 @@ impl Memory {
 
     /// Notes segments that were read or written.
     fn keep(&self, bucket: &str, summaries: &[Arc<Summary>]) {
-        self.with(bucket, |remembered| {
-            for summary in summaries {
-                remembered.segments.insert(summary.number, Arc::clone(summary));
-            }
-        });
+        let size = |summary: &Summary| summary.entries.len() + 1;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = |remembered: &Remembered| -> usize {
-            remembered
-                .segments
-                .values()
-                .map(|summary| summary.entries.len() + 1)
-                .sum()
-        };
-        let mut total: usize = buckets.values().map(known).sum();
-        while total > MOST_KNOWN {
-            let largest = buckets.values_mut().max_by_key(|remembered| known(remembered));
-            let Some((_, oldest)) = largest.and_then(|remembered| remembered.segments.pop_first()) else {
+        let remembered = buckets.entry(bucket.to_owned()).or_default();
+        let mut known = self.known.load(Ordering::Relaxed);
+        for summary in summaries {
+            known += size(summary);
+            let replaced = remembered.segments.insert(summary.number, Arc::clone(summary));
+            known -= replaced.map_or(0, |replaced| size(&replaced));
+        }
+        while known > MOST_KNOWN {
+            let longest = buckets
+                .values_mut()
+                .max_by_key(|remembered| remembered.segments.len());
+            let Some((_, oldest)) = longest.and_then(|remembered| remembered.segments.pop_first()) else {
                 break;
             };
-            total -= oldest.entries.len() + 1;
+            known -= size(&oldest);
         }
+        self.known.store(known, Ordering::Relaxed);
     }
 
     /// Notes what was the newest segment at a time.
-    fn head(&self, bucket: &str, number: u64, at: Instant) {
+    fn head(&self, bucket: &str, number: u64, at: Moment) {
         self.with(bucket, |remembered| {
-            if remembered.head.is_none_or(|(_, before)| before <= at) {
+            if remembered.head.is_none_or(|(_, before)| before.is_before(&at)) {
                 remembered.head = Some((number, at));
             }
         });
@@ -99,10 +101,12 @@ pub(super) struct OfKey {
 pub(super) struct View {
     keys: HashMap<u64, OfKey>,
     gaps: HashSet<Box<str>>,
+    /// Label of the records' stream.
+    label: String,
     /// The newest segment, none if the bucket is empty.
     pub(super) standing: Option<Arc<Summary>>,
     /// When that was so.
-    at: Instant,
+    at: Moment,
     /// The walk was given up: what is not found may be there all the same.
     pub(super) too_far: bool,
 }
@@ -115,22 +119,23 @@ impl View {
         log: &Log,
         memory: &Memory,
         bucket: &str,
+        label: &str,
         keys: impl IntoIterator<Item = u64>,
         oldest: u64,
         tries: &mut Tries<'_>,
     ) -> Result<Self, LogError> {
         let clock = &log.inner.clock;
         let remembered = memory
-            .of(bucket)
-            .head
-            .filter(|(_, at)| clock.instant() < *at + REMEMBERED || log.has(Plant::RememberedForEver));
+            .newest(bucket)
+            .filter(|(_, at)| at.is_within(REMEMBERED, clock) || log.has(Plant::RememberedForEver));
         let (mut head, at) = match remembered {
             Some((number, at)) => (Some(number), at),
-            None => (None, clock.instant()),
+            None => (None, Moment::now(clock)),
         };
         let mut view = Self {
             keys: keys.into_iter().map(|key| (key, OfKey::default())).collect(),
             gaps: HashSet::new(),
+            label: label.to_owned(),
             standing: None,
             at,
             too_far: false,
@@ -185,7 +190,7 @@ impl View {
 
     /// Whether records that were created at `oldest` or later can stand in this segment, or before it.
     fn may_hold(&self, summary: &Summary, oldest: u64) -> bool {
-        summary.max_created.is_some_and(|max| max >= oldest)
+        oldest == 0 || summary.max_created.is_some_and(|max| max >= oldest)
     }
 
     /// Reads what was appended since. One request for each 1 MB of it.
@@ -197,24 +202,24 @@ impl View {
         tries: &mut Tries<'_>,
     ) -> Result<(), LogError> {
         loop {
-            let at = log.inner.clock.instant();
+            let at = Moment::now(&log.inner.clock);
             let last = self.number();
-            let read = tries.read(|| log.above(bucket, last, 1024, true)).await?;
-            if read.is_empty() {
-                self.at = at;
-                memory.head(bucket, last, at);
-                return Ok(());
-            }
+            let (read, more) = tries.read(|| log.above(bucket, last, 1024, true)).await?;
             let page: Vec<_> = read.iter().map(|segment| Arc::new(segment.summary())).collect();
             memory.keep(bucket, &page);
             for summary in &page {
                 self.add(summary);
             }
+            if !more {
+                self.at = at;
+                memory.head(bucket, self.number(), at);
+                return Ok(());
+            }
         }
     }
 
     /// A segment of this process's own was written as the next one.
-    pub(super) fn wrote(&mut self, memory: &Memory, bucket: &str, summary: Summary, at: Instant) {
+    pub(super) fn wrote(&mut self, memory: &Memory, bucket: &str, summary: Summary, at: Moment) {
         let summary = Arc::new(summary);
         memory.keep(bucket, std::slice::from_ref(&summary));
         memory.head(bucket, summary.number, at);
@@ -223,7 +228,9 @@ impl View {
     }
 
     fn add(&mut self, summary: &Arc<Summary>) {
-        for known in &summary.entries {
+        // Numbers of another stream say nothing of this one's.
+        let entries = summary.entries.iter().filter(|_| summary.stream == self.label);
+        for known in entries {
             if let Some(of_key) = self.keys.get_mut(&known.key) {
                 let higher = of_key
                     .highest
@@ -252,8 +259,8 @@ impl View {
     }
 
     /// Whether what it knows of the head is recent enough to put the next segment.
-    pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        now < self.at + REMEMBERED
+    pub(super) fn is_fresh(&self, clock: &Clock) -> bool {
+        self.at.is_within(REMEMBERED, clock)
     }
 
     pub(super) fn holds(&self, key: u64, order: &Order) -> bool {

@@ -21,6 +21,8 @@ struct Seen {
     told: Told,
     /// After how many lists.
     list: usize,
+    /// For the trace.
+    #[allow(dead_code)]
     at: SystemTime,
 }
 

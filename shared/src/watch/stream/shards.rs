@@ -66,8 +66,11 @@ impl Shard {
     pub(super) fn place(&self) -> Place {
         match &self.mark {
             Mark::Start | Mark::Done => Place::Horizon,
-            // A kept iterator that is gone.
-            Mark::At(number, _) if *number == 0.into() => Place::Horizon,
+            // A kept iterator that is gone. At its first record, so that it shows if that is not kept any more.
+            Mark::At(number, _) if *number == 0.into() => match self.first_mark() {
+                Mark::At(first, _) => Place::At(first),
+                _ => Place::Horizon,
+            },
             Mark::At(number, u32::MAX) => Place::After(number.clone()),
             Mark::At(number, _) => Place::At(number.clone()),
         }
