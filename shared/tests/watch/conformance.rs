@@ -199,6 +199,8 @@ async fn behind(
         let backend = Backend::with_client(&tables, config, Clock::system(), Random::system());
         backend.await.unwrap()
     };
+    // An iterator behind nothing at all is one that DynamoDB Local may take for trimmed once there is a first record.
+    open().await.put(&Item::new("/first", "1")).await.unwrap();
     suite(on, &layout, cases, not_run, || async {
         let backend = open().await;
         let source = StreamSource::open(&backend, &streams).await.unwrap();
