@@ -16,6 +16,8 @@ mod engine;
 mod feed;
 #[cfg(feature = "streams")]
 mod list;
+#[cfg(all(feature = "testkit", feature = "streams"))]
+mod pump;
 
 #[cfg(feature = "streams")]
 use aws_sdk_dynamodbstreams::Client;
