@@ -26,10 +26,9 @@ use crate::cli::{Exit, Failure, Global, StateOptions, WatchLogOptions, aws_confi
   tidewatch state watch /nodes /locks --operations deletes --config /etc/teleport.yaml
   tidewatch state watch /nodes --list --log watch --table teleport --layout teleport
   tidewatch state watch --log watch --table teleport --for 10m --json > changes.ndjson
-  tidewatch state watch --log watch --table teleport --from TOKEN
 
 The changes of a key come in the order of the writes, each once; those of different keys may come in any order. At the
-end, by Ctrl-C, --limit or --for, the position to go on from is printed: on standard error, or with --json as the last
+end, by Ctrl-C, --limit or --for, the position to go on from with --from is printed: on standard error, or with --json as the last
 line. Without --log the table's stream is read: DynamoDB allows two readers of it, Lambda among them. A position there
 in which no change was seen is gone on from at the stream's oldest record: up to a day of changes is seen again.
 Exit status: 5 if changes were missed, because the position is too old or the source has a gap; with --list all is
