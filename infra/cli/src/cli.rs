@@ -4,6 +4,7 @@ mod aws;
 mod confirm;
 mod output;
 mod state;
+mod watch_log;
 
 use clap::Args;
 
@@ -11,6 +12,7 @@ pub use aws::{Document, aws_config, document};
 pub use confirm::Consent;
 pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint};
 pub use state::{LayoutOption, StateOptions, state_config};
+pub use watch_log::{NamedLog, WatchLogOptions, watch_log};
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -54,6 +56,8 @@ pub enum Exit {
     Found,
     /// 4: declined at the prompt.
     Declined,
+    /// 5: changes were missed, and what is there must be listed again.
+    Missed,
     /// As a command ended that was run for the caller.
     Command(u8),
 }
@@ -66,6 +70,7 @@ impl From<Exit> for std::process::ExitCode {
             Exit::Usage => 2,
             Exit::Found => 3,
             Exit::Declined => 4,
+            Exit::Missed => 5,
             Exit::Command(status) => status,
         })
     }

@@ -22,7 +22,7 @@ use crate::cli::{Failure, Global};
   tidewatch iam policy --for state --table teleport --layout teleport
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 a check found a \
-    difference or a loss; 4 declined at the prompt.")]
+    difference or a loss; 4 declined at the prompt; 5 changes were missed.")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -50,6 +50,8 @@ pub enum Command {
     Table(crate::table::TableArgs),
     /// Look into a state table, and change it with care
     State(crate::state::StateArgs),
+    /// Make, show, compact, break or reconfigure a watch log
+    WatchLog(crate::watch_log::WatchLogArgs),
     /// Check a configuration document, print its schema
     Config(crate::config::ConfigArgs),
     /// Print the least IAM policy for a table

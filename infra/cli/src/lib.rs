@@ -6,6 +6,7 @@
 //! | [`config`] | `tidewatch config …` | check a configuration document, print its schema |
 //! | [`iam`] | `tidewatch iam …` | print the least policy for a table |
 //! | [`state`] | `tidewatch state …` | look into a state table, and change it with care |
+//! | [`watch_log`] | `tidewatch watch-log …` | make, show, compact, break and reconfigure the watch log of a state table |
 //! | [`up`] | `tidewatch up` | everything on one machine |
 //! | [`esm`] | – | Lambda's event source mapping, simulated |
 //! | [`command`] | – | the command line |
@@ -19,3 +20,4 @@ pub mod iam;
 pub mod state;
 pub mod table;
 pub mod up;
+pub mod watch_log;

@@ -44,6 +44,8 @@ fn every_command_has_examples_of_itself() {
         "tidewatch",
         "tidewatch up",
         "tidewatch table create",
+        "tidewatch state watch",
+        "tidewatch watch-log break",
         "tidewatch completions",
     ] {
         assert!(seen.iter().any(|seen| seen == path), "{seen:?}");

@@ -36,10 +36,29 @@ impl Output {
             write!(out, "{text}")
         };
         match written.and_then(|()| out.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::from(format!(
-                "the result could not be written to standard output: {error}"
-            ))),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
             _ => Ok(()),
+        }
+    }
+
+    /// Prints one of many results as it comes: `json` on one line for machines, or `text` for people. False if the reader
+    /// has gone away (`| head`): nobody wants more.
+    ///
+    /// # Errors
+    /// As [`result`](Self::result).
+    pub fn line(self, json: &impl Serialize, text: &str) -> Result<bool, Failure> {
+        let mut out = anstream::stdout();
+        let written = if self.json {
+            let line = serde_json::to_string(json);
+            let line = line.map_err(|error| Failure::from(format!("no JSON could be made: {error}")))?;
+            writeln!(out, "{line}")
+        } else {
+            write!(out, "{text}")
+        };
+        match written.and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(unwritten(&error)),
         }
     }
 
@@ -76,6 +95,12 @@ impl Output {
         }
         indicatif::ProgressBar::new(u64::try_from(total).unwrap_or_default())
     }
+}
+
+fn unwritten(error: &std::io::Error) -> Failure {
+    Failure::from(format!(
+        "the result could not be written to standard output: {error}"
+    ))
 }
 
 /// Writes to standard error. That nobody reads it is no reason to stop half-way through a change.

@@ -1,5 +1,6 @@
 //! `tidewatch state`: look into a state table, and change it with care.
 
+mod changes;
 mod dump;
 mod file;
 mod get;
@@ -10,6 +11,7 @@ mod put;
 mod rm;
 mod seal;
 mod show;
+mod watch;
 
 use aws_sdk_dynamodb::Client;
 use clap::{Args, Subcommand};
@@ -24,6 +26,7 @@ use crate::cli::{Consent, Exit, Failure, Global, StateOptions, aws_config, state
 #[command(after_help = "Examples:
   tidewatch state ls /nodes/ --config /etc/teleport.yaml
   tidewatch state get /cluster_configuration/name --reveal --table teleport --layout teleport
+  tidewatch state watch /nodes --table teleport --layout teleport
   tidewatch state put /greeting hello --table state --write
   tidewatch state lock backup --table state --write -- pg_dump -f backup.sql
   tidewatch state dump backup.ndjson --table state
@@ -40,6 +43,8 @@ enum Command {
     Get(get::GetArgs),
     /// List keys
     Ls(ls::LsArgs),
+    /// Print changes as they are made
+    Watch(watch::WatchArgs),
     /// Store an item
     Put(put::PutArgs),
     /// Delete an item, or all below a prefix
@@ -89,6 +94,7 @@ pub async fn run(global: &Global, args: StateArgs) -> Result<Exit, Failure> {
     match args.command {
         Command::Get(args) => get::run(global, args).await,
         Command::Ls(args) => ls::run(global, args).await,
+        Command::Watch(args) => Box::pin(watch::run(global, args)).await,
         Command::Put(args) => put::run(global, args).await,
         Command::Rm(args) => rm::run(global, args).await,
         Command::Lock(args) => lock::run(global, args).await,

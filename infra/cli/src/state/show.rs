@@ -28,7 +28,7 @@ pub(super) fn item(item: &Item, now: SystemTime, reveal: bool) -> String {
 }
 
 /// A value as text if it is text, or else in base64.
-fn text(value: &[u8]) -> String {
+pub(super) fn text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok(text) if !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) => text.to_owned(),
         _ => format!("base64:{}", STANDARD.encode(value)),
@@ -78,7 +78,7 @@ pub(super) fn entry_json(entry: &Entry) -> Value {
     })
 }
 
-fn seconds(at: Option<SystemTime>) -> Option<u64> {
+pub(super) fn seconds(at: Option<SystemTime>) -> Option<u64> {
     at?.duration_since(SystemTime::UNIX_EPOCH)
         .ok()
         .map(|since| since.as_secs())

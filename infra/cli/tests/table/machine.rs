@@ -75,18 +75,22 @@ impl Machine {
         self.home.path()
     }
 
-    /// Runs `tidewatch …`.
-    pub(crate) async fn bare(&self, arguments: &str) -> Ended {
-        let output = Command::new(env!("CARGO_BIN_EXE_tidewatch"))
+    /// `tidewatch …`, to be run.
+    pub(crate) fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidewatch"));
+        command
             .args(arguments.split_whitespace())
             .env_clear()
             .env("HOME", self.home.path())
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("HTTP_PROXY", "http://127.0.0.1:1")
-            .stdin(std::process::Stdio::null())
-            .output()
-            .await
-            .unwrap();
+            .stdin(std::process::Stdio::null());
+        command
+    }
+
+    /// Runs `tidewatch …`.
+    pub(crate) async fn bare(&self, arguments: &str) -> Ended {
+        let output = self.command(arguments).output().await.unwrap();
         Ended {
             code: output.status.code().unwrap(),
             out: String::from_utf8(output.stdout).unwrap(),

@@ -446,13 +446,13 @@ impl Appender {
         tries: &mut Tries<'_>,
     ) -> Result<View, LogError> {
         let now = self.log.inner.clock.now();
-        let created = share.iter().filter_map(|share| match share {
+        let created = share.iter().map(|share| match share {
             Share::Record(due) => {
                 let created = sound(due.record.event.created, now).map_or(0, millis);
-                Some(due.note.map_or(created, |note| created.min(note.since())))
+                due.note.map_or(created, |note| created.min(note.since()))
             }
             // Without a time it is looked for everywhere, or each delivery would add one.
-            Share::Gap { created, .. } => Some(sound(*created, now).map_or(0, millis)),
+            Share::Gap { created, .. } => sound(*created, now).map_or(0, millis),
         });
         let oldest = created.min().unwrap_or(u64::MAX);
         let keys = share.iter().filter_map(|share| match share {
@@ -514,10 +514,8 @@ impl Appender {
                     (created, logged)
                 }
             };
-            if let Some(logged) = logged {
-                if !chunk.push(logged, created) {
-                    break;
-                }
+            if logged.is_some_and(|logged| !chunk.push(logged, created)) {
+                break;
             }
             chunk.taken += 1;
         }

@@ -6,7 +6,7 @@
 //!
 //! | part | concept |
 //! |---|---|
-//! | [`Log`] | a log: created, sealed, compacted, examined |
+//! | [`Log`] | a log: created, sealed, compacted, examined, [described](Log::describe) |
 //! | [`Appender`] | what `forward` appends a stream's changes with |
 //! | [`Watches::over_log`](super::Watches::over_log) | what watchers read it with |
 //!
@@ -30,6 +30,7 @@ mod read;
 mod requests;
 mod seal;
 mod segment;
+mod status;
 mod swept;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use examine::{Facts, Finding, MappingFacts};
 pub(crate) use plant::Plant;
 pub(crate) use read::LogSource;
 pub use read::Pace;
+pub use status::{BucketStatus, Description, GapStatus, SegmentStatus};
 pub use swept::Swept;
 
 use std::sync::Arc;

@@ -176,7 +176,7 @@ impl Source for LogSource {
                     .await
                     .map(|control| control.covered())
             };
-            Ok(self.covered.get_or_try_init(|| read).await?.clone())
+            Ok(Box::pin(self.covered.get_or_try_init(|| read)).await?.clone())
         }
         .boxed()
     }

@@ -54,10 +54,10 @@ pub(super) async fn deliver(world: Arc<World>, mapping: Arc<Mapping>, at: usize)
         let (stream, environment) = (world.stream(), mapping.environment(&world));
         let count = batch.len();
         let stop = world.clock.instant() + Duration::from_secs(30);
-        let work = async move {
+        let work = Box::pin(async move {
             let incoming: Vec<Incoming> = batch.into_iter().map(Incoming::Record).collect();
             environment.append(&stream, &incoming, stop).await
-        };
+        });
         let chance = random.below(100);
         let limit = random.jitter(Duration::from_millis(150));
         let answer = match chance {

@@ -232,7 +232,7 @@ async fn settle(world: &Arc<World>) {
 
 /// Nothing happens for days: requests die, and segments go.
 async fn rest(world: &Arc<World>, seed: u64, round: u64, mistake: Mistake) {
-    if (seed + round) % 3 == 0 {
+    if (seed + round).is_multiple_of(3) {
         return;
     }
     for _ in 0..6 {
