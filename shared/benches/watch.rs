@@ -160,7 +160,7 @@ impl Run {
             quantile(0.99),
             asked(&self.stream, "GetRecords"),
             self.log.len() as f64 / self.took / processes,
-            units.sum::<f64>() / self.took / processes,
+            units.fold(0.0, |sum, units| sum + units) / self.took / processes,
         );
     }
 }
