@@ -64,7 +64,6 @@ pub async fn run(global: &Global, args: ConfigArgs) -> Result<Exit, Failure> {
 
 fn forward_in_order(output: Output, config: &Config) -> Result<(), Failure> {
     let sinks: Vec<&str> = config.sinks.keys().map(String::as_str).collect();
-    let mut report = json!({"valid": true, "sinks": sinks});
     let mut parts = Vec::new();
     if !sinks.is_empty() {
         parts.push(format!("sinks {}", sinks.join(", ")));
@@ -76,8 +75,14 @@ fn forward_in_order(output: Output, config: &Config) -> Result<(), Failure> {
             "watch log {} in table {} of state table {table}, layout {layout}",
             log.name, log.table
         ));
-        report["watch"] =
-            json!({"table": table, "layout": layout, "log": {"table": log.table, "name": log.name}});
+    }
+    let watch = config.watch.as_ref().map(|watch| {
+        json!({"table": watch.table, "layout": watch.layout.name(),
+            "log": {"table": watch.log.table, "name": watch.log.name}})
+    });
+    let mut report = json!({"valid": true, "sinks": sinks});
+    if let (Some(report), Some(watch)) = (report.as_object_mut(), watch) {
+        report.insert("watch".to_owned(), watch);
     }
     let text = format!("{}: {}\n", paint(GOOD, "in order"), parts.join("; "));
     output.result(&report, &text)
