@@ -2,7 +2,7 @@
 //!
 //! A key's bucket is chosen by its hash. A segment holds the changes of one chunk of one invocation, in stream order;
 //! appending is one conditional put of the next number. The table has the partition key `Log` (S) and the sort key
-//! `Segment` (N); [`segment`] and [`control`] say what stands in it.
+//! `Segment` (N); the modules `segment` and `control` say what stands in it.
 //!
 //! | part | concept |
 //! |---|---|

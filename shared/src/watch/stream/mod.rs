@@ -7,11 +7,11 @@
 //! A lane is a shard, and closed shards are read like open ones. A shard is read once its parent has been read to its
 //! end, from its first record on, whenever it was born and closed; a parent that is not kept any more holds up nobody.
 //! A position names the shards that are being read. Their ancestors are behind it, all other shards before it: so the
-//! mark of a parent may be dropped as soon as it is [`Mark::Done`], which is said only once a child has a mark, or the
+//! mark of a parent may be dropped as soon as it is done, which is said only once a child has a mark, or the
 //! shard has left the listing.
 //!
 //! # Now
-//! [`Source::now`] takes an iterator behind the last record of each shard before it answers. A sequence number cannot be
+//! `Source::now` takes an iterator behind the last record of each shard before it answers. A sequence number cannot be
 //! had there, so the source keeps the iterators and the position has their name, `At(0, name)`. Readers use them, and
 //! renew them while there are no records. One that is gone all the same (the position comes from another process, or
 //! nothing could be read for a quarter of an hour) is made up for by reading the shard from its oldest record: nothing is
@@ -70,7 +70,7 @@ struct Inner {
     kept: Mutex<HashMap<u32, Kept>>,
 }
 
-/// The iterators behind the last records of shards, from one call of [`Source::now`].
+/// The iterators behind the last records of shards, from one call of `Source::now`.
 struct Kept {
     /// When the youngest was given.
     at: Instant,
