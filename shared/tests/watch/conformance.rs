@@ -272,14 +272,14 @@ async fn on_a_socket(layout: Layout, cases: Vec<Case>) {
     tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, async {
         let _ = stopped.await;
     }));
-    behind(
+    Box::pin(behind(
         &url,
         "over the stream on a socket",
         layout,
         cases,
         &[SPLITTING],
         |harness| swept(&engine, harness),
-    )
+    ))
     .await;
     drop(stop);
 }
@@ -288,7 +288,10 @@ async fn on_dynamodb_local(layout: Layout, cases: Vec<Case>) {
     let on = "over the stream on DynamoDB Local";
     match std::env::var(LOCAL) {
         Ok(url) if !url.is_empty() => {
-            behind(&url, on, layout, cases, &[SPLITTING, EXPIRY], |harness| harness).await;
+            Box::pin(behind(&url, on, layout, cases, &[SPLITTING, EXPIRY], |harness| {
+                harness
+            }))
+            .await;
         }
         _ => println!(
             "SKIPPED: conformance of watchers {on}, {}: {LOCAL} does not hold its URL",
