@@ -130,7 +130,7 @@ fn value(put: &Put, reveal: bool) -> String {
     }
 }
 
-fn event_json(event: &Event, may_precede_list: bool, reveal: bool) -> Json {
+pub(crate) fn event_json(event: &Event, may_precede_list: bool, reveal: bool) -> Json {
     let mut json = json!({
         "type": "event",
         "operation": event.operation.name(),

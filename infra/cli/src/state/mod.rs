@@ -1,6 +1,6 @@
 //! `tidewatch state`: look into a state table, and change it with care.
 
-mod changes;
+pub(crate) mod changes;
 mod dump;
 mod file;
 mod get;

@@ -10,6 +10,7 @@ use tidewatch::clock::Clock;
 use tidewatch::config::Config;
 use tidewatch::forward::{Forwarder, Outgoing, Sink, SinkError};
 use tidewatch::random::Random;
+use tidewatch::watch::feed::Feed;
 use tidewatch_forward::Function;
 
 use super::plant::Plant;
@@ -44,7 +45,16 @@ pub async fn forwarder(
 
 /// The function around a forwarder, as a mapping calls it.
 pub fn handler(forwarder: Forwarder, clock: &Clock) -> Handler {
-    let function = Arc::new(Function::new(forwarder, clock.clone()));
+    called(Function::new(forwarder, clock.clone()))
+}
+
+/// The function around a feed of a watch log, as a mapping calls it.
+pub fn feeding(feed: Feed, clock: &Clock) -> Handler {
+    called(Function::feeding(feed, clock.clone()))
+}
+
+fn called(function: Function) -> Handler {
+    let function = Arc::new(function);
     Arc::new(move |payload, deadline| {
         let function = Arc::clone(&function);
         async move {

@@ -10,17 +10,22 @@ use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
+use tidewatch::watch::log::Pace;
+use tidewatch::watch::{Event, Operation};
 use time::OffsetDateTime;
 
 use super::endpoint::Endpoint;
 use super::route::Router;
 use super::state::{Directory, Progress, Run};
 use super::traffic::steps;
+use super::watched::Watched;
 use super::{UpArgs, handler, reader, tables, writer};
 use crate::cli::{ERROR, FAINT, Global};
 use crate::esm::{Counts, Mapping, Stream};
+use crate::state::changes::event_json;
 
 const TYPE: Style = AnsiColor::Cyan.on_default();
+const STATE: Style = AnsiColor::Magenta.on_default();
 
 /// The port unless another is asked for: where DynamoDB Local listens too.
 const PORT: u16 = 8000;
@@ -51,7 +56,8 @@ pub(super) async fn run(
     let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(PORT)).await?;
     let sdk = endpoint.clients().await;
     let client = aws_sdk_dynamodb::Client::new(&sdk);
-    let stream_arn = tables::create(&client, clock).await?;
+    let streams = tables::create(&client, clock).await?;
+    let stream_arn = streams.audit;
 
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
@@ -84,6 +90,7 @@ pub(super) async fn run(
         greet(endpoint.url(), &stream_arn, directory, args.data_dir.is_some());
     }
     let never = AtomicBool::new(false);
+    let watched = Watched::start(&client, &streams.state, clock, &Random::system(), Pace::default()).await?;
     let work = async {
         let streams = aws_sdk_dynamodbstreams::Client::new(&sdk);
         let mut router = Router::new(Arc::clone(&stream), SPLIT_AFTER);
@@ -92,7 +99,19 @@ pub(super) async fn run(
             mapping.run().await;
             Ok(())
         };
-        tokio::try_join!(write(args, &client, directory, clock, begun), read, forward).map(|_| ())
+        let show = if global.json {
+            show_change_json
+        } else {
+            show_change
+        };
+        let state = watched.live(directory, &sdk, args.rate, show);
+        tokio::try_join!(
+            write(args, &client, directory, clock, begun),
+            read,
+            forward,
+            state
+        )
+        .map(|_| ())
     };
     let ended = tokio::select! {
         ended = work => ended,
@@ -101,7 +120,7 @@ pub(super) async fn run(
     if !global.json {
         farewell(&mapping.counts(), stream.waiting(), mapping.last_error());
     }
-    drop((mapping, client, sdk));
+    drop((mapping, client, sdk, watched));
     endpoint.stop().await;
     ended
 }
@@ -146,11 +165,8 @@ async fn write(
 }
 
 fn greet(url: &str, stream_arn: &str, directory: &Directory, kept: bool) {
-    let (root, table, state) = (
-        directory.root().display(),
-        tables::AUDIT_TABLE,
-        tables::STATE_TABLE,
-    );
+    let (root, table) = (directory.root().display(), tables::AUDIT_TABLE);
+    let (state, log) = (tables::STATE_TABLE, tables::WATCH_TABLE);
     let item = concat!(
         r#"{"SessionID":{"S":"my-session"},"EventIndex":{"N":"0"},"EventType":{"S":"user.login"},"#,
         r#""CreatedAt":{"N":"1795170932"},"CreatedAtDate":{"S":"2026-11-20"},"EventNamespace":{"S":"default"},"#,
@@ -163,14 +179,16 @@ fn greet(url: &str, stream_arn: &str, directory: &Directory, kept: bool) {
         "\nthe directory is removed at the end; --data-dir keeps one"
     };
     say(format_args!(
-        "DynamoDB at {url}, tables {table} and {state}; events in {root}/events, poison in {root}/quarantine{removed}\n\n\
+        "DynamoDB at {url}, tables {table}, {state} and {log}; events in {root}/events, poison in {root}/quarantine{removed}\n\n\
          Try, in another terminal (any credentials do):\n\
          \x20 export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1\n\
          \x20 aws --endpoint-url {url} dynamodb describe-table --table-name {table}\n\
          \x20 aws --endpoint-url {url} dynamodb scan --table-name {table} --max-items 3\n\
          \x20 aws --endpoint-url {url} dynamodb put-item --table-name {table} --item '{item}'\n\
-         \x20 aws --endpoint-url {url} dynamodbstreams describe-stream --stream-arn {stream_arn}\n\n\
-         Forwarded (Ctrl-C ends):"
+         \x20 aws --endpoint-url {url} dynamodbstreams describe-stream --stream-arn {stream_arn}\n\
+         \x20 tidewatch state put /mine hello --table {state} --layout teleport --endpoint-url {url} --write --yes\n\
+         \x20 tidewatch state watch --log {log} --table {state} --endpoint-url {url}\n\n\
+         Forwarded, and changes of state as a watcher sees them (Ctrl-C ends):"
     ));
 }
 
@@ -194,6 +212,29 @@ fn say(line: impl Display) {
 /// One forwarded event as it is, for machines.
 fn show_json(line: &[u8]) {
     say(String::from_utf8_lossy(line));
+}
+
+/// One change of state, for machines.
+fn show_change_json(event: &Event) {
+    say(event_json(event, false, false));
+}
+
+/// One change of state on one line: its key and size, never its value.
+fn show_change(event: &Event) {
+    let time = event
+        .created
+        .map(|at| humantime::format_rfc3339_seconds(at).to_string());
+    let time = time.as_deref().and_then(|time| time.get(11..19)).unwrap_or("-");
+    let rest = match &event.operation {
+        Operation::Put(put) => format!("{} bytes", put.value.bytes().map_or(0, <[u8]>::len)),
+        Operation::Delete(delete) => delete.cause.as_str().to_owned(),
+        Operation::Unknown => String::new(),
+    };
+    let kind = format!("state.{}", event.operation.name());
+    say(format_args!(
+        "{FAINT}{time}{FAINT:#}  {STATE}{kind:<22}{STATE:#} {:<33} {FAINT}{rest}{FAINT:#}",
+        event.key.to_string(),
+    ));
 }
 
 /// One forwarded event on one line.

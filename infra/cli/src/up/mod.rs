@@ -10,6 +10,7 @@
 //! | [`route`], [`wire`] | one stream into several shards, one of which splits; records as Lambda hands them over |
 //! | [`handler`] | the function with a file sink |
 //! | `once`, `live` | the two ways to run |
+//! | `watched` | state beside the audit events: traffic, its mapping into the watch log, a watcher of that |
 //! | [`trouble`] | what the sink suffers |
 //! | [`check`], `plant`, `summary` | what came out against what had to; sabotage that the check must find; the report |
 //! | [`state`] | what survives a restart |
@@ -29,6 +30,7 @@ mod summary;
 mod tables;
 pub mod traffic;
 pub mod trouble;
+mod watched;
 pub mod wire;
 mod writer;
 

@@ -110,7 +110,8 @@ async fn forward(
     let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(0)).await?;
     let sdk = endpoint.clients().await;
     let client = aws_sdk_dynamodb::Client::new(&sdk);
-    let stream_arn = tables::create(&client, clock).await?;
+    let streams = tables::create(&client, clock).await?;
+    let stream_arn = streams.audit;
 
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;

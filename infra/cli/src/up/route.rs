@@ -78,6 +78,8 @@ impl Router {
         }
         let key = record
             .pointer("/dynamodb/Keys/SessionID/S")
+            // Of a state table the keys themselves: all items have the same partition key.
+            .or_else(|| record.pointer("/dynamodb/Keys/FullPath/S"))
             .and_then(Value::as_str)
             .unwrap_or_default();
         let hash = fnv(key);

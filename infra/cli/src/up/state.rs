@@ -150,6 +150,22 @@ impl Directory {
         self.save("mapping.json", progress)
     }
 
+    /// How far the mapping of the state table's stream got.
+    ///
+    /// # Errors
+    /// A message with the path.
+    pub fn watch_progress(&self) -> Result<Progress, String> {
+        Ok(self.load("watch-mapping.json")?.unwrap_or_default())
+    }
+
+    /// Saves how far the mapping of the state table's stream got.
+    ///
+    /// # Errors
+    /// A message with the path.
+    pub fn save_watch_progress(&self, progress: &Progress) -> Result<(), String> {
+        self.save("watch-mapping.json", progress)
+    }
+
     /// Removes a temporary directory; another is kept.
     pub fn close(&self) {
         if self.temporary {

@@ -20,7 +20,7 @@ pub(super) struct Summary {
     pub(super) seed: u64,
     pub(super) events: usize,
     pub(super) seconds: f64,
-    pub(super) tables: [&'static str; 2],
+    pub(super) tables: [&'static str; 3],
     pub(super) found: Findings,
     #[serde(flatten)]
     pub(super) injected: Injected,
