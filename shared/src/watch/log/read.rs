@@ -40,7 +40,7 @@ pub struct Pace {
 }
 
 impl Default for Pace {
-    /// 250 ms to 5 s: with four buckets two read units a second while busy, a tenth of one while idle.
+    /// 250 ms to 5 s: with four buckets about eleven read units a second while busy, half of one while idle.
     fn default() -> Self {
         Self {
             busy: Duration::from_millis(250),
