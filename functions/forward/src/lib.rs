@@ -1,5 +1,5 @@
 //! The `forward` function: hands each Lambda event to [`Forwarder`], or with the feature `watch` to
-//! [`Feed`](tidewatch::watch::feed::Feed), and turns the answer into Lambda's.
+//! [`Feed`], and turns the answer into Lambda's.
 //!
 //! One binary serves both. A payload is the feed's if the configuration has a section `watch` and it comes from that
 //! table's stream, from Kinesis or from a failure queue; every other one is the forwarder's.

@@ -10,9 +10,9 @@ use tokio::task::AbortHandle;
 
 use super::index::{Id, Index};
 use super::ring::{Bounds, Ring, follow, merge};
-use super::teleport::Strict;
+use super::settings::Settings;
+use super::strict::Strict;
 use super::values::Fetched;
-use super::watches::Settings;
 use crate::clock::{Clock, Instant};
 use crate::random::Random;
 use crate::watch::error::WatchError;

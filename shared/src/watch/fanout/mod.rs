@@ -29,16 +29,20 @@ mod backlog;
 mod hub;
 mod index;
 mod list;
+mod listed;
 mod ring;
+mod settings;
+mod strict;
 mod teleport;
 mod values;
 mod watcher;
 mod watches;
 
+pub use settings::Settings;
 pub use teleport::{TeleportEvent, TeleportWatch, TeleportWatcher, TeleportWatches};
 pub use values::Values;
 pub use watcher::{Notice, Watcher};
-pub use watches::{Settings, Start, WatchParams, Watches};
+pub use watches::{Start, WatchParams, Watches};
 
 #[cfg(test)]
 mod tests;

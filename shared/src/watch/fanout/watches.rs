@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hub::Shared;
-use super::teleport::Strict;
+use super::settings::Settings;
+use super::strict::Strict;
 use super::values::Values;
 use super::watcher::{Member, Watcher};
 use crate::clock::Clock;
 use crate::random::Random;
 #[cfg(feature = "streams")]
 use crate::state::Backend;
-use crate::state::Config;
 use crate::watch::error::WatchError;
 use crate::watch::filter::Filter;
 use crate::watch::log::{Log, LogSource, Pace};
@@ -22,36 +22,6 @@ use crate::watch::stream::StreamSource;
 
 /// How often a watch tries to begin if the reading ends just then.
 const TRIES: usize = 3;
-
-/// How much is kept for watchers that are a little behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Events that are kept in memory. Default 1024, as `buffer_size` of the state configuration.
-    pub buffer_size: usize,
-    /// Bytes that they may take, roughly. Default 32 MiB.
-    pub buffer_bytes: usize,
-    /// How many watchers that are further behind may read the source at the same time. Default 4.
-    pub readers: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            buffer_size: 1024,
-            buffer_bytes: 32 * 1024 * 1024,
-            readers: 4,
-        }
-    }
-}
-
-impl From<&Config> for Settings {
-    fn from(config: &Config) -> Self {
-        Self {
-            buffer_size: config.buffer_size,
-            ..Self::default()
-        }
-    }
-}
 
 /// Where a watch starts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

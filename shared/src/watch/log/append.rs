@@ -4,34 +4,28 @@
 //! is delivered again is found by walking back ([`View`](super::view)); what an event of its key has overtaken is not
 //! appended, since that could not be moved into its place: a gap is.
 
-use std::collections::BTreeMap;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 
+use super::chunk::{Chunk, Due, Share, count, sound};
 use super::control::Control;
 use super::moment::Moment;
 use super::plant::Plant;
 use super::requests::Tries;
-use super::segment::{Known, Logged, Segment, key_hash, millis};
-use super::swept::Note;
-use super::view::{Memory, REMEMBERED, View, overtakes};
+use super::segment::{Segment, key_hash, millis};
+use super::view::{Memory, REMEMBERED, View};
 use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
 use crate::state::fault::Fault;
-use crate::watch::event::{Cause, Event, Operation, Value};
+use crate::watch::event::{Event, Operation, Value};
 use crate::watch::filter::Prefix;
-use crate::watch::record::{Order, Record};
+use crate::watch::record::Record;
 
-/// The most bytes of a segment's events, unless it is a single one.
-const SEGMENT: usize = 64 * 1024;
 /// The most bytes of a value, and the one before it, that are carried.
 const VALUE: usize = 32 * 1024;
-/// A creation time further ahead than this is a mistake, and counts as absent. Longer than a record can come again after,
-/// or it would be one at first and none later.
-const AHEAD: Duration = Duration::from_secs(25 * 3600);
 /// How far a list that begins when a gap is met may be behind a change made before: clocks apart, and times that are
 /// rounded down to the minute.
 pub(super) const ROUNDED: Duration = Duration::from_secs(120);
@@ -50,7 +44,7 @@ pub enum Inline {
 }
 
 impl Inline {
-    fn carries(&self, event: &Event) -> bool {
+    pub(super) fn carries(&self, event: &Event) -> bool {
         let wanted = match self {
             Self::None => false,
             Self::All => true,
@@ -141,44 +135,6 @@ enum Stopped {
 impl From<LogError> for Stopped {
     fn from(error: LogError) -> Self {
         Self::Failed(error)
-    }
-}
-
-/// A record of a batch on its way into a bucket.
-#[derive(Clone, Copy)]
-struct Due<'a> {
-    at: usize,
-    key: u64,
-    record: &'a Record,
-    /// What a sweep noted before it deleted the key.
-    note: Option<&'a Note>,
-}
-
-/// A bucket's share of a batch.
-enum Share<'a> {
-    Record(Due<'a>),
-    Gap {
-        at: usize,
-        /// It stands for the record in the report: one of all buckets does.
-        counts: bool,
-        id: Option<&'a str>,
-        created: Option<SystemTime>,
-    },
-}
-
-impl Share<'_> {
-    fn counts(&self) -> bool {
-        match self {
-            Self::Record(_) => true,
-            Self::Gap { counts, .. } => *counts,
-        }
-    }
-
-    fn at(&self) -> usize {
-        match self {
-            Self::Record(due) => due.at,
-            Self::Gap { at, .. } => *at,
-        }
     }
 }
 
@@ -393,7 +349,7 @@ impl Appender {
                 }
                 _ => true,
             });
-            let chunk = self.chunk(&seen, label, share);
+            let chunk = Chunk::of(&self.log, &self.inline, &seen, label, share);
             if chunk.events.is_empty() {
                 done.gaps += count(share.drain(..chunk.taken).as_slice()) - chunk.repeats;
                 done.repeats += chunk.repeats;
@@ -460,137 +416,5 @@ impl Appender {
             Share::Gap { .. } => None,
         });
         View::look(&self.log, &self.memory, bucket, label, keys, oldest, tries).await
-    }
-
-    /// The events of the next segment, from the front of the share.
-    fn chunk(&self, view: &View, label: &str, share: &[Share<'_>]) -> Chunk {
-        let now = self.log.inner.clock.now();
-        let mut chunk = Chunk::default();
-        // The highest of each key within this chunk, and its place.
-        let mut highest: HashMap<u64, (&Order, usize)> = HashMap::new();
-        let standing = view.standing.as_deref();
-        if standing.is_some_and(|standing| !standing.stream.is_empty() && standing.stream.as_str() < label) {
-            chunk.push(Logged::gap("the table's stream was replaced", None, None), None);
-        }
-        for next in share {
-            let (created, logged) = match next {
-                Share::Gap { created, id, .. } => {
-                    let created = sound(*created, now);
-                    let known = id.is_some_and(|id| view.holds_gap(id));
-                    let gap = Logged::gap("a record could not be read", *id, created);
-                    (created, (!known).then_some(gap))
-                }
-                // Kinesis brings a record twice in one batch, too.
-                Share::Record(due) if !chunk.orders.insert((due.key, due.record.order.clone())) => {
-                    chunk.repeats += 1;
-                    (None, None)
-                }
-                Share::Record(due) => {
-                    let order = &due.record.order;
-                    let created = sound(due.record.event.created, now);
-                    let before = highest.get(&due.key).filter(|(other, _)| overtakes(other, order));
-                    let logged = if let Some((_, place)) = before {
-                        (chunk.last_gap <= Some(*place)).then(|| Logged::gap(OVERTAKEN, None, created))
-                    } else if let Some(place) = view
-                        .overtaken(due.key, order)
-                        .filter(|_| !self.log.has(Plant::OvertakenAppended))
-                    {
-                        let marked = chunk.last_gap.is_some()
-                            || view.gap().is_some_and(|gap| (gap.segment, gap.count - 1) > place);
-                        (!marked).then(|| Logged::gap(OVERTAKEN, None, created))
-                    } else if view.too_far {
-                        let marked = chunk.last_gap.is_some() || covers(view, created);
-                        (!marked).then(|| Logged::gap(UNPROVEN, None, created))
-                    } else {
-                        highest.insert(due.key, (order, chunk.events.len()));
-                        let inline = self.inline.carries(&due.record.event);
-                        let before = share_of(share, due.key).chain(view.events(due.key).cloned());
-                        if due.note.is_some_and(|note| note.is_of(due.record, before)) {
-                            Some(Logged::event(&expired(&due.record.event), order, inline))
-                        } else {
-                            Some(Logged::event(&due.record.event, order, inline))
-                        }
-                    };
-                    (created, logged)
-                }
-            };
-            if logged.is_some_and(|logged| !chunk.push(logged, created)) {
-                break;
-            }
-            chunk.taken += 1;
-        }
-        chunk
-    }
-}
-
-const OVERTAKEN: &str = "a change came after a later one of its key";
-const UNPROVEN: &str = "whether a late change stands in the log could not be told";
-
-/// How many records a part of a share stands for.
-fn count(share: &[Share<'_>]) -> usize {
-    share.iter().filter(|share| share.counts()).count()
-}
-
-/// The records of a share that are of a key.
-fn share_of<'s>(share: &'s [Share<'_>], key: u64) -> impl Iterator<Item = Known> + 's {
-    share.iter().filter_map(move |share| match share {
-        Share::Record(due) if due.key == key => Some(Known::of(key, &due.record.event, &due.record.order)),
-        _ => None,
-    })
-}
-
-/// A delete, as a sweep's.
-fn expired(event: &Event) -> Event {
-    let mut event = event.clone();
-    if let Operation::Delete(delete) = &mut event.operation {
-        delete.cause = Cause::Expired;
-    }
-    event
-}
-
-/// The next segment in the making.
-#[derive(Default)]
-struct Chunk {
-    events: Vec<Logged>,
-    size: usize,
-    /// How many of the share it takes.
-    taken: usize,
-    appended: usize,
-    /// Records that stand in the share before, and are in this segment then.
-    repeats: usize,
-    orders: HashSet<(u64, Order)>,
-    last_gap: Option<usize>,
-    max_created: Option<u64>,
-}
-
-impl Chunk {
-    /// Adds an event or a gap; false if there is no room for it.
-    fn push(&mut self, logged: Logged, created: Option<SystemTime>) -> bool {
-        let length = Segment::encode(std::slice::from_ref(&logged)).len();
-        if self.size + length > SEGMENT && !self.events.is_empty() {
-            return false;
-        }
-        self.size += length;
-        self.max_created = self.max_created.max(created.map(millis));
-        if logged.is_gap() {
-            self.last_gap = Some(self.events.len());
-        } else {
-            self.appended += 1;
-        }
-        self.events.push(logged);
-        true
-    }
-}
-
-/// A creation time that can be one.
-fn sound(created: Option<SystemTime>, now: SystemTime) -> Option<SystemTime> {
-    created.filter(|created| *created <= now + AHEAD)
-}
-
-/// Whether a gap stands that was appended after a change surely had been made: who met it has listed the change.
-fn covers(view: &View, created: Option<SystemTime>) -> bool {
-    match (view.gap(), created) {
-        (Some(gap), Some(created)) => gap.appended > millis(created + ROUNDED),
-        _ => false,
     }
 }

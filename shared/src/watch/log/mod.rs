@@ -19,6 +19,7 @@
 //! bucket, and every watcher that meets it ends with [`Compacted`](super::WatchError::Compacted) and lists again.
 
 mod append;
+mod chunk;
 mod compact;
 mod control;
 mod error;

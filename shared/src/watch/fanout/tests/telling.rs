@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::state::{Item, Key};
-use crate::watch::fanout::list::{Listed, Read, Verdict};
+use crate::watch::fanout::listed::{Listed, Read, Verdict};
 use crate::watch::{Put, Value, WatchParams};
 
 #[tokio::test(start_paused = true)]
