@@ -276,8 +276,10 @@ impl Appender {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let known =
-            known.filter(|(_, at)| at.is_within(REMEMBERED, clock) || self.log.has(Plant::RememberedForEver));
+        let known = known.filter(|(_, at)| {
+            let planted = self.log.has(Plant::RememberedForEver) || self.log.has(Plant::NotSealed);
+            planted || at.is_within(REMEMBERED, clock)
+        });
         let (mut control, at) = match known.filter(|_| !again) {
             Some(known) => known,
             None if again => (self.log.finish_sealing(&mut tries).await?, now),

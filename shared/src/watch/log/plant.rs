@@ -18,7 +18,7 @@ pub(crate) enum Plant {
     StreamNotCompared,
     /// The newest segment of a bucket is removed like the others.
     NewestCompacted,
-    /// The number of buckets changes, and the old ones are left open.
+    /// The number of buckets changes, the old ones are left open, and no appender looks again by itself.
     NotSealed,
 }
 
