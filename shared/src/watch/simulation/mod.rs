@@ -352,7 +352,7 @@ mod watch_simulation_finds {
         a_gap_not_marked: Mistake::GapNotMarked, 3;
         a_remembered_head_used_after_compaction: Mistake::Log(Plant::RememberedForEver), 3;
         the_newest_segment_compacted: Mistake::Log(Plant::NewestCompacted), 46;
-        the_bucket_count_changed_without_sealing: Mistake::Log(Plant::NotSealed), 34;
+        the_bucket_count_changed_without_sealing: Mistake::Log(Plant::NotSealed), 42;
         a_stream_re_created: Mistake::Log(Plant::StreamNotCompared), 0;
         a_mapping_off_for_a_day: Mistake::MappingNotExamined, 0;
     }
