@@ -6,6 +6,7 @@
 //! | [`audit`] | audit events: rows decoded exactly |
 //! | [`config`] | the one configuration document |
 //! | [`forward`] | stream records to dispositions to sinks |
+//! | [`objects`] | objects in a directory or an S3 prefix |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
 //! | `iam` (feature `dynamodb`) | the least policy for working on a table |
 //! | `state` (feature `dynamodb`) | keys, items, conditional and atomic writes, leases and locks |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod forward;
 #[cfg(feature = "dynamodb")]
 pub mod iam;
+pub mod objects;
 pub mod random;
 #[cfg(feature = "dynamodb")]
 pub mod state;

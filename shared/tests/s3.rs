@@ -18,7 +18,7 @@ use support::{event_line, insert, payload};
 use tidewatch::clock::Clock;
 use tidewatch::config::{Config, S3Location};
 use tidewatch::forward::Forwarder;
-use tidewatch::forward::objects::{self, Objects};
+use tidewatch::objects::{self, Objects};
 use tidewatch::random::Random;
 
 /// An S3 engine over a directory with the bucket `audit-bucket`; answers its URL.

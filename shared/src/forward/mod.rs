@@ -14,7 +14,6 @@
 
 mod disposition;
 mod envelope;
-pub mod objects;
 mod quarantine;
 mod record;
 mod remembered;
@@ -33,7 +32,6 @@ use serde_json::value::RawValue;
 
 pub use self::disposition::Skip;
 use self::disposition::{Disposition, Judged, Rules, judge_all};
-use self::objects::Objects;
 use self::quarantine::Quarantined;
 pub use self::report::{Report, SinkReport};
 use self::serve::{NamedSink, Served};
@@ -42,6 +40,7 @@ pub use self::start::StartError;
 use crate::audit::canonical::Canonical;
 use crate::clock::{Clock, Instant};
 use crate::config::{Format, ModifyUnproven};
+use crate::objects::Objects;
 use crate::random::Random;
 
 /// Takes batches to sinks. One is made at start and serves every batch of the process.

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::objects::{self, Objects, PutError};
+use crate::objects::{self, Objects, ObjectsError};
 
 /// A line of a quarantine object.
 #[derive(Debug, Serialize)]
@@ -46,6 +46,6 @@ pub(crate) fn object(entries: &[Quarantined<'_>]) -> (String, Vec<u8>) {
 }
 
 /// Writes a quarantine object. One PUT.
-pub(crate) async fn put(objects: &Objects, (name, body): &(String, Vec<u8>)) -> Result<(), PutError> {
+pub(crate) async fn put(objects: &Objects, (name, body): &(String, Vec<u8>)) -> Result<(), ObjectsError> {
     objects.put(name, body.clone()).await
 }

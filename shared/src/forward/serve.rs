@@ -12,8 +12,9 @@ use super::quarantine::{self, Quarantined};
 use super::remembered::Remembered;
 use super::report::SinkReport;
 use super::sink::{Outgoing, Sink};
-use super::{Objects, Tries, record};
+use super::{Tries, record};
 use crate::config::Format;
+use crate::objects::Objects;
 
 /// Ids that an environment remembers a sink to have taken: a few batches, so that what Lambda sends again because of
 /// another sink is not sent again to this one. About 4 MB when full.

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::objects::{Objects, PutError};
 use super::serve::NamedSink;
 use super::sink::{Sink, SinkError};
 use super::{Forwarder, sinks};
 use crate::clock::{Clock, TimedOut};
 use crate::config::{Config, ObjectsUri, SinkUri};
+use crate::objects::{Objects, ObjectsError};
 use crate::random::Random;
 
 /// Why a forwarder cannot start.
@@ -19,7 +19,7 @@ pub enum StartError {
     NotConfigured,
     /// The quarantine cannot be written; without one a bad record would have nowhere to go.
     #[error("the quarantine cannot be written: {0}")]
-    Quarantine(#[from] PutError),
+    Quarantine(#[from] ObjectsError),
     /// The quarantine does not answer.
     #[error(
         "the quarantine did not answer within {:?}: is its endpoint reachable?",

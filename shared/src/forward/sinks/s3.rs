@@ -11,8 +11,8 @@ use flate2::GzBuilder;
 use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::config::Compression;
-use crate::forward::objects::{self, Objects};
 use crate::forward::sink::{Outgoing, Sink, SinkError};
+use crate::objects::{self, Objects};
 
 /// Writes batches as objects.
 #[derive(Debug)]
