@@ -186,6 +186,7 @@ impl Source for LogSource {
             log: self.log.clone(),
             pace: self.pace,
             wait: self.pace.busy,
+            rests: false,
             position: from,
             begun: None,
         })
@@ -198,6 +199,8 @@ struct LogReader {
     pace: Pace,
     /// The longest next pause.
     wait: Duration,
+    /// Whether a pause is due before the next poll: the last one brought all that there was.
+    rests: bool,
     position: Position,
     /// The control item, and when the position was found to be one of this log that can be gone on from.
     begun: Option<(Control, Moment)>,
@@ -205,7 +208,8 @@ struct LogReader {
 
 /// What a bucket has beyond a mark.
 enum Beyond {
-    Chunks(Vec<Arc<Chunk>>),
+    /// These, and whether more follow.
+    Chunks(Vec<Arc<Chunk>>, bool),
     /// Something behind the mark is not there any more.
     Compacted(&'static str),
     Sealed,
@@ -215,6 +219,12 @@ impl Reader for LogReader {
     fn next(&mut self) -> BoxFuture<'_, Result<Vec<Arc<Chunk>>, WatchError>> {
         async {
             loop {
+                if self.rests {
+                    let wait = self.wait.mul_f64(0.5) + self.log.inner.random.jitter(self.wait.mul_f64(0.5));
+                    self.log.inner.clock.sleep(wait).await;
+                    self.wait = (self.wait * 3 / 2).min(self.pace.idle.max(self.pace.busy));
+                    self.rests = false;
+                }
                 // A process may have been asleep for days, and the log gone on elsewhere.
                 let clock = &self.log.inner.clock;
                 let known = self
@@ -228,19 +238,15 @@ impl Reader for LogReader {
                 };
                 match polled {
                     // No request and no wait follows: a call that is dropped has moved nothing.
-                    Ok(chunks) if !chunks.is_empty() => {
+                    Ok((chunks, more)) if !chunks.is_empty() => {
                         for chunk in &chunks {
                             self.position.advance(&chunk.lane, chunk.end.clone());
                         }
                         self.wait = self.pace.busy;
+                        self.rests = !more;
                         return Ok(chunks);
                     }
-                    Ok(_) => {
-                        let wait =
-                            self.wait.mul_f64(0.5) + self.log.inner.random.jitter(self.wait.mul_f64(0.5));
-                        self.log.inner.clock.sleep(wait).await;
-                        self.wait = (self.wait * 3 / 2).min(self.pace.idle.max(self.pace.busy));
-                    }
+                    Ok(_) => self.rests = true,
                     Err(WatchError::Unavailable(what)) => {
                         tracing::warn!("the watch log cannot be read, trying again: {what}");
                         self.log.inner.clock.sleep(self.pace.busy).await;
@@ -293,17 +299,20 @@ impl LogReader {
         Ok(())
     }
 
-    /// What every bucket has beyond the position.
-    async fn poll(&self) -> Result<Vec<Arc<Chunk>>, WatchError> {
+    /// What every bucket has beyond the position, and whether one has more.
+    async fn poll(&self) -> Result<(Vec<Arc<Chunk>>, bool), WatchError> {
         let Some((control, _)) = &self.begun else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         };
         let beyond = (0..control.buckets).map(|bucket| self.beyond(control, bucket));
-        let mut all = Vec::new();
+        let (mut all, mut full) = (Vec::new(), false);
         let mut ended = None;
         for beyond in try_join_all(beyond).await? {
             match beyond {
-                Beyond::Chunks(chunks) => all.extend(chunks),
+                Beyond::Chunks(chunks, more) => {
+                    all.extend(chunks);
+                    full |= more;
+                }
                 Beyond::Compacted(why) => ended = Some(why),
                 Beyond::Sealed => ended = Some("the log goes on in other buckets"),
             }
@@ -311,7 +320,7 @@ impl LogReader {
         match ended {
             // What the other buckets have is still due; the end shows again.
             Some(why) if all.is_empty() => Err(self.compacted(why).await),
-            _ => Ok(all),
+            _ => Ok((all, full)),
         }
     }
 
@@ -325,9 +334,9 @@ impl LogReader {
         };
         let partition = control.bucket(bucket);
         let mut tries = Tries::new(log, self.stop());
-        let (found, _) = tries.read(|| log.above(&partition, last, PAGE, false)).await?;
+        let (found, more) = tries.read(|| log.above(&partition, last, PAGE, false)).await?;
         let mut chunks = Vec::new();
-        for mut segment in found {
+        for segment in found {
             while segment.number != last + 1 {
                 // Seen out of order, or compacted away.
                 let there = tries
@@ -337,27 +346,22 @@ impl LogReader {
                     return Ok(if chunks.is_empty() {
                         Beyond::Compacted("what follows the position is not kept any more")
                     } else {
-                        Beyond::Chunks(chunks)
+                        Beyond::Chunks(chunks, false)
                     });
                 };
                 if missed.sealed {
-                    break;
+                    return Ok(sealed(chunks));
                 }
                 last = missed.number;
                 chunks.push(Arc::new(chunk(bucket, &missed, std::mem::take(&mut skip))));
             }
             if segment.sealed {
-                return Ok(if chunks.is_empty() {
-                    Beyond::Sealed
-                } else {
-                    Beyond::Chunks(chunks)
-                });
+                return Ok(sealed(chunks));
             }
             last = segment.number;
             chunks.push(Arc::new(chunk(bucket, &segment, std::mem::take(&mut skip))));
-            segment.events.clear();
         }
-        Ok(Beyond::Chunks(chunks))
+        Ok(Beyond::Chunks(chunks, more))
     }
 
     async fn compacted(&self, why: &str) -> WatchError {
@@ -368,6 +372,15 @@ impl LogReader {
             },
             Err(error) => error.into(),
         }
+    }
+}
+
+/// What a sealed bucket has left; the seal shows again once that is taken.
+fn sealed(chunks: Vec<Arc<Chunk>>) -> Beyond {
+    if chunks.is_empty() {
+        Beyond::Sealed
+    } else {
+        Beyond::Chunks(chunks, false)
     }
 }
 
