@@ -267,15 +267,18 @@ impl StreamReader {
         let mut entries = Vec::new();
         let mut bytes = 0;
         let before = shard.mark.clone();
+        let mut nameless = false;
         for streamed in page.records {
-            // Without a number it could not be told apart, nor gone on behind: then it belongs to the one before.
-            let number = record::number(&streamed);
-            let mark = number.clone().map_or_else(|| shard.mark.clone(), Mark::behind);
-            if number.is_some() && mark <= shard.mark {
+            // Without a number it could not be told from what was read before, nor gone on behind.
+            let Some(number) = record::number(&streamed) else {
+                nameless = true;
+                break;
+            };
+            let mark = Mark::behind(number.clone());
+            if mark <= shard.mark {
                 continue;
             }
             shard.mark = mark.clone();
-            let number = number.unwrap_or_else(|| 0.into());
             if let Some(entry) = record::entry(streamed, number, &self.source.layout) {
                 bytes += record::weight(&entry);
                 entries.push((mark, entry));
@@ -288,6 +291,9 @@ impl StreamReader {
                 end: shard.mark.clone(),
                 bytes,
             }));
+        }
+        if nameless {
+            return self.lost(format!("a record of the shard {lane} has no SequenceNumber"));
         }
         shard.iterator = page.next;
         match (&shard.iterator, name_of(&shard.mark)) {

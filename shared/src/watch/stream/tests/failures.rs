@@ -286,3 +286,17 @@ async fn who_is_denied_is_told_and_may_go_on_when_allowed() {
     follower.secs(1).await;
     assert!(matches!(follower.end().await, WatchError::AccessDenied(_)));
 }
+
+/// It could be told neither from a repeat nor from what follows: nobody passes it in silence.
+#[tokio::test(start_paused = true)]
+async fn a_record_without_a_number_ends_the_watch() {
+    let fake = Fake::new();
+    fake.world().nameless = 2;
+    fake.shard("a", None, 3);
+    let source = fake.source(1).await;
+    let mut follower = Follower::new(&source, source.beginning().await.unwrap());
+    let ended = follower.end().await;
+    assert!(matches!(ended, WatchError::Compacted { .. }), "{ended}");
+    assert!(ended.to_string().contains("SequenceNumber"), "{ended}");
+    assert_eq!(follower.seen, [1]);
+}

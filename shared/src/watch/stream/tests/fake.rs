@@ -71,6 +71,8 @@ pub(super) struct World {
     pub(super) empty: u64,
     /// How numbers are written: DynamoDB Local pads with zeros.
     pub(super) padded: bool,
+    /// This record comes without its number.
+    pub(super) nameless: u64,
     calls: Vec<Call>,
     plan: Option<Plan>,
     /// GetRecords under way, and the most at a time.
@@ -108,6 +110,7 @@ impl Fake {
             listing: 100,
             empty: 0,
             padded: false,
+            nameless: 0,
             calls: Vec::new(),
             plan: None,
             under_way: (0, 0),
@@ -351,6 +354,7 @@ impl World {
         let taken = left.min(most);
         let ends = shard.closed && taken == left;
         let numbers: Vec<u64> = shard.records[index..index + taken].to_vec();
+        let nameless = self.nameless;
         let records: Vec<Value> = numbers
             .into_iter()
             .map(|number| {
@@ -358,10 +362,12 @@ impl World {
                 let keys = json!({"HashKey": {"S": "teleport"}, "FullPath": path});
                 let mut image = keys.clone();
                 image["Value"] = json!({"B": "MQ=="});
-                let change = json!({
-                    "Keys": keys, "NewImage": image, "SequenceNumber": self.written(number),
-                    "ApproximateCreationDateTime": 1_795_277_340,
+                let mut change = json!({
+                    "Keys": keys, "NewImage": image, "ApproximateCreationDateTime": 1_795_277_340,
                 });
+                if number != nameless {
+                    change["SequenceNumber"] = self.written(number).into();
+                }
                 json!({"eventName": "INSERT", "dynamodb": change})
             })
             .collect();
