@@ -10,7 +10,7 @@ use clap::Args;
 
 pub use aws::{Document, aws_config, document};
 pub use confirm::Consent;
-pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint};
+pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint, stamp};
 pub use state::{LayoutOption, StateOptions, state_config};
 pub use watch_log::{NamedLog, WatchLogOptions, watch_log};
 

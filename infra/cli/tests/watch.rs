@@ -349,6 +349,13 @@ async fn a_log_is_made_shown_and_changed() {
     let compacted = watch_log(&machine, "compact --yes --json").await.expect(0).json();
     assert_eq!(compacted, json!({"removed": 0, "unfinished": false}));
     watch_log(&machine, "show --log-name other").await.expect(1);
+    // The log of a namespace has the name that the function gives it.
+    let made = watch_log(&machine, "create --namespace people --yes --json").await;
+    assert_eq!(
+        made.expect(0).json()["log"]["log_name"],
+        format!("{TABLE}.people")
+    );
+    watch_log(&machine, "show --namespace people").await.expect(0);
 }
 
 #[tokio::test]

@@ -114,10 +114,7 @@ impl WatchConfig {
         Some(Self {
             log: WatchLogConfig {
                 table: log_table?,
-                name: log_name.unwrap_or_else(|| match &layout {
-                    Layout::Partitioned(spread) => format!("{table}.{}", spread.namespace()),
-                    Layout::Teleport => table.clone(),
-                }),
+                name: log_name.unwrap_or_else(|| LogSpec::default_name(&table, &layout)),
             },
             source: source.unwrap_or_default(),
             buckets: buckets.unwrap_or_else(|| LogSpec::new(&table).buckets),
@@ -283,7 +280,7 @@ enum SourceName {
 struct LogDocument {
     /// The table of logs.
     table: String,
-    /// The log's name in it: the state table's, if none.
+    /// The log's name in it; if none, the state table's, or TABLE.NAMESPACE of a partitioned one.
     name: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write as _};
+use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -122,4 +123,14 @@ pub const FAINT: Style = Style::new().dimmed();
 /// `text` in `style`.
 pub fn paint(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+/// A time as people write it; in unix seconds where it is none that they write.
+pub fn stamp(at: SystemTime) -> String {
+    const YEAR_10000: u64 = 253_402_300_800;
+    match at.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) if since.as_secs() < YEAR_10000 => humantime::format_rfc3339_seconds(at).to_string(),
+        Ok(since) => format!("@{}", since.as_secs()),
+        Err(before) => format!("@-{}", before.duration().as_secs()),
+    }
 }

@@ -4,7 +4,8 @@ use aws_sdk_dynamodb::Client;
 use clap::Args;
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
-use tidewatch::watch::log::{Log, LogError, LogErrorKind};
+use tidewatch::state::{Layout, Partitioned};
+use tidewatch::watch::log::{Log, LogError, LogErrorKind, LogSpec};
 
 use super::aws::{Document, aws_config, document, named};
 use super::{Exit, Failure, Global};
@@ -15,9 +16,12 @@ pub struct WatchLogOptions {
     /// Table of watch logs [default: as the document's section watch says]
     #[arg(long, value_name = "NAME")]
     pub log_table: Option<String>,
-    /// Name of the log in it [default: the state table's]
+    /// Name of the log in it [default: as the document says; the state table's, or TABLE.NAMESPACE]
     #[arg(long, value_name = "NAME")]
     pub log_name: Option<String>,
+    /// The state table is a partitioned one, and the log is of this namespace
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
 }
 
 /// Which watch log.
@@ -29,6 +33,8 @@ pub struct NamedLog {
     pub name: String,
     /// The state table, if it was named.
     pub state: Option<String>,
+    /// Its layout.
+    pub layout: Layout,
 }
 
 impl NamedLog {
@@ -79,19 +85,25 @@ pub async fn watch_log(global: &Global, options: &WatchLogOptions) -> Result<Nam
         Some(_) => document(global).await.map(Some),
         None => Ok(None),
     };
-    let (state, log_table, log_name) = match read.map_err(|error| Failure::usage(error.to_string()))? {
+    let (state, log, layout) = match read.map_err(|error| Failure::usage(error.to_string()))? {
         Some(Document::Teleport(config)) => (Some(config.table_name), None, None),
         Some(Document::Tidewatch(document)) => match document.watch {
-            Some(watch) => (Some(watch.table), Some(watch.log.table), Some(watch.log.name)),
+            Some(watch) => (Some(watch.table), Some(watch.log), Some(watch.layout)),
             None => (None, None, None),
         },
         None => (None, None, None),
     };
-    // A table that is named is another one's log.
-    let log_name = log_name.filter(|_| global.table.is_none() || global.table == state);
+    let (log_table, log_name) = log.map(|log| (log.table, log.name)).unzip();
+    let namespace = options.namespace.as_ref().map(Partitioned::new).transpose();
+    let namespace = namespace.map_err(|error| Failure::usage(error.to_string()))?;
+    // Another table or namespace that is named has another log.
+    let same = (global.table.is_none() || global.table == state) && namespace.is_none();
+    let layout = namespace.map(Layout::Partitioned).or(layout.filter(|_| same));
+    let layout = layout.unwrap_or(Layout::Teleport);
     let state = global.table.clone().or(state);
     let log_table = options.log_table.clone().or(log_table);
-    let name = options.log_name.clone().or(log_name).or_else(|| state.clone());
+    let name = options.log_name.clone().or(log_name.filter(|_| same));
+    let name = name.or_else(|| Some(LogSpec::default_name(state.as_ref()?, &layout)));
     Ok(NamedLog {
         table: log_table
             .ok_or_else(|| Failure::usage("which table of watch logs? Name it with --log-table NAME"))?,
@@ -99,6 +111,7 @@ pub async fn watch_log(global: &Global, options: &WatchLogOptions) -> Result<Nam
             Failure::usage("which watch log? Name it with --log-name NAME, or its table with --table")
         })?,
         state,
+        layout,
     })
 }
 

@@ -7,7 +7,7 @@ use aws_sdk_dynamodbstreams::config::Builder;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use tidewatch::clock::Clock;
-use tidewatch::state::{Backend, Item};
+use tidewatch::state::{Backend, Item, Partitioned};
 use tidewatch::watch::log::{Description, Pace};
 use tidewatch::watch::stream::StreamSource;
 use tidewatch::watch::{
@@ -17,7 +17,7 @@ use tidewatch::watch::{
 use super::backend;
 use super::changes::Printer;
 use super::lock::interrupted;
-use crate::cli::{Exit, Failure, Global, StateOptions, WatchLogOptions, aws_config, watch_log};
+use crate::cli::{Exit, Failure, Global, LayoutOption, StateOptions, WatchLogOptions, aws_config, watch_log};
 
 /// Arguments of `tidewatch state watch`.
 #[derive(Debug, Args)]
@@ -64,7 +64,7 @@ pub(super) struct WatchArgs {
     /// Read the watch log in this table instead of the table's stream
     #[arg(long, value_name = "TABLE")]
     log: Option<String>,
-    /// Name of the log in it [default: the state table's]
+    /// Name of the log in it [default: the state table's, or TABLE.NAMESPACE with --layout partitioned]
     #[arg(long, value_name = "NAME", requires = "log")]
     log_name: Option<String>,
     #[command(flatten)]
@@ -228,6 +228,10 @@ async fn source(global: &Global, args: &WatchArgs) -> Result<Source, Failure> {
     let options = WatchLogOptions {
         log_table: Some(log_table.clone()),
         log_name: args.log_name.clone(),
+        namespace: args.state.namespace.clone().or_else(|| {
+            let partitioned = args.state.layout == Some(LayoutOption::Partitioned);
+            partitioned.then(|| Partitioned::default().namespace().to_owned())
+        }),
     };
     let named = watch_log(global, &options).await?;
     let log = named.open(global).await?;

@@ -14,13 +14,14 @@ use crate::cli::{Exit, Failure, GOOD, Global, Output, WatchLogOptions, paint, wa
   tidewatch watch-log create --table teleport --log-table watch
   tidewatch watch-log create --table teleport --log-table watch --buckets 8 --prefix /nodes --prefix /locks --yes
   tidewatch watch-log create --table teleport --log-table watch --source kinesis --dry-run
+  tidewatch watch-log create --table state --namespace default --log-table watch
 
 The function `forward` makes the log too, as it is configured: this is for other settings, or to make it before.
 A log that is there is not changed. The table of logs must exist: `tidewatch table create --kind watch-log`.")]
 pub(super) struct CreateArgs {
     #[command(flatten)]
     log: WatchLogOptions,
-    /// How many buckets: each carries about a hundred appends a second, and costs every reader a request a poll
+    /// How many buckets: appends to one come one after the other, and each costs every reader a request a poll
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     buckets: u32,
     /// Where the changes come from
@@ -48,6 +49,7 @@ pub(super) async fn run(global: &Global, args: CreateArgs) -> Result<Exit, Failu
             .iter()
             .map(|key| Prefix::component(key.as_str()))
             .collect(),
+        layout: named.layout.clone(),
         ..LogSpec::new(table)
     };
     let log = named.open(global).await?;

@@ -48,7 +48,7 @@ pub struct LogSpec {
     pub layout: Layout,
     /// Where its changes come from.
     pub transport: Transport,
-    /// How many buckets: each carries about a hundred appends a second, and costs every reader a request a poll.
+    /// How many buckets: appends to one come one after the other, and each costs every reader a request a poll.
     pub buckets: u32,
     /// Which keys are logged; none for all.
     pub prefixes: Vec<Prefix>,
@@ -57,6 +57,14 @@ pub struct LogSpec {
 }
 
 impl LogSpec {
+    /// What the log of a state table is called unless somebody names it: as the table, or `table.namespace`.
+    pub fn default_name(table: &str, layout: &Layout) -> String {
+        match layout {
+            Layout::Teleport => table.to_owned(),
+            Layout::Partitioned(spread) => format!("{table}.{}", spread.namespace()),
+        }
+    }
+
     /// All keys of a table in Teleport's layout, over its stream, in four buckets.
     pub fn new(table: impl Into<String>) -> Self {
         Self {
