@@ -153,7 +153,8 @@ pub struct WatchAccess {
 /// What somebody does for watches, or with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchRole {
-    /// The function that appends the state table's changes to its log. It needs nothing of the table itself.
+    /// The function that appends the state table's changes to its log. It needs nothing of the table itself. Kinesis,
+    /// the failure queue and the log group are its deployment's.
     Append,
     /// A watcher of the log. It sees the log's keys, and the values that are in it, of every log of that table; to read
     /// values that are not, or to list, it needs its own right to the state table.

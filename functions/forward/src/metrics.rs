@@ -52,6 +52,7 @@ fn fed(function: &str, report: &feed::Report, now: SystemTime) -> String {
         ("appended", "Count", report.appended.into()),
         ("repeats", "Count", report.repeats.into()),
         ("gaps", "Count", report.gaps.into()),
+        ("breaks", "Count", report.breaks.into()),
         ("segments", "Count", report.segments.into()),
         ("skipped", "Count", report.skipped.into()),
         ("retried", "Count", report.retried.into()),

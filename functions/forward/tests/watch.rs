@@ -78,6 +78,7 @@ async fn what_is_not_in_the_log_is_answered_and_counted() {
         "appended",
         "repeats",
         "gaps",
+        "breaks",
         "segments",
         "retried",
         "batch_ms",

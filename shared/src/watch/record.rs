@@ -48,7 +48,7 @@ pub(crate) struct Record {
 }
 
 /// A record's parts, from whichever transport.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Parts {
     /// `INSERT`, `MODIFY` or `REMOVE`.
     pub(crate) name: String,
@@ -127,7 +127,7 @@ fn cause(previous: Option<&Put>, created: Option<SystemTime>) -> Cause {
 }
 
 /// A record as Lambda's events and Kinesis carry it.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct Json<'a> {
     #[serde(borrow, rename = "eventID")]
     pub(crate) event_id: Option<Cow<'a, str>>,
@@ -144,7 +144,7 @@ pub(crate) struct Json<'a> {
 }
 
 /// The member `dynamodb` of a record.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct Change<'a> {
     #[serde(rename = "ApproximateCreationDateTime")]
     pub(crate) created: Option<f64>,

@@ -81,10 +81,12 @@ fn names() -> Vec<String> {
     let paths = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    paths
+    let names: Vec<String> = paths
         .filter(|path| path.extension().is_some_and(|found| found == "json"))
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect()
+        .collect();
+    assert!(names.len() >= 35, "{}", names.len());
+    names
 }
 
 fn counts(report: &Report) -> Value {

@@ -9,7 +9,7 @@ use tidewatch::state::Item;
 use tidewatch::watch::{Event, Operation, Position, Put, Value};
 
 use super::show;
-use crate::cli::{Exit, FAINT, Failure, Global, Output, WARN, paint};
+use crate::cli::{Exit, FAINT, Failure, Global, Output, WARN, paint, stamp};
 
 /// Prints what a watcher is told. Each call answers whether somebody reads it still.
 pub(super) struct Printer {
@@ -86,7 +86,7 @@ impl Printer {
 fn text(event: &Event, may_precede_list: bool, reveal: bool) -> String {
     let (kind, rest) = match &event.operation {
         Operation::Put(put) => {
-            let expires = put.expires.map_or("never".to_owned(), show::stamp);
+            let expires = put.expires.map_or("never".to_owned(), stamp);
             let rest = format!(
                 "{}, expires {expires}, revision {}{}",
                 size(&put.value),
@@ -110,7 +110,7 @@ fn text(event: &Event, may_precede_list: bool, reveal: bool) -> String {
         "{}  {kind:7}  {}  {rest}{older}\n",
         paint(
             FAINT,
-            format!("{:20}", event.created.map_or("-".to_owned(), show::stamp))
+            format!("{:20}", event.created.map_or("-".to_owned(), stamp))
         ),
         event.key,
     )

@@ -12,8 +12,8 @@ use tidewatch::state::{Backend, ErrorKind, Item, Layout, Revision};
 
 use super::file::{first_line, lines};
 use super::seal::Unseal;
-use super::{ChangeOptions, client, show};
-use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, aws_config, paint};
+use super::{ChangeOptions, client};
+use crate::cli::{Exit, Failure, GOOD, Global, Output, StateOptions, aws_config, paint, stamp};
 
 /// Arguments of `tidewatch state load`.
 #[derive(Debug, Args)]
@@ -80,7 +80,7 @@ pub(super) async fn run(global: &Global, args: LoadArgs) -> Result<Exit, Failure
         plans.len(),
         header.table,
         header.layout,
-        show::stamp(header.time()),
+        stamp(header.time()),
         config.table_name,
         table(&count(plans.iter().map(|plan| plan.0)))
     );

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tidewatch::state::{Entry, Item};
 
-use crate::cli::{FAINT, HEAD, paint};
+use crate::cli::{FAINT, HEAD, paint, stamp};
 
 /// An item on a few lines, its value only if it is to be revealed.
 pub(super) fn item(item: &Item, now: SystemTime, reveal: bool) -> String {
@@ -32,16 +32,6 @@ pub(super) fn text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok(text) if !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) => text.to_owned(),
         _ => format!("base64:{}", STANDARD.encode(value)),
-    }
-}
-
-/// A time as people write it; in unix seconds where it is none that they write.
-pub(super) fn stamp(at: SystemTime) -> String {
-    const YEAR_10000: u64 = 253_402_300_800;
-    match at.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) if since.as_secs() < YEAR_10000 => humantime::format_rfc3339_seconds(at).to_string(),
-        Ok(since) => format!("@{}", since.as_secs()),
-        Err(before) => format!("@-{}", before.duration().as_secs()),
     }
 }
 

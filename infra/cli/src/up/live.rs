@@ -20,7 +20,7 @@ use super::state::{Directory, Progress, Run};
 use super::traffic::steps;
 use super::watched::Watched;
 use super::{UpArgs, handler, reader, tables, writer};
-use crate::cli::{ERROR, FAINT, Global};
+use crate::cli::{ERROR, FAINT, Global, stamp};
 use crate::esm::{Counts, Mapping, Stream};
 use crate::state::changes::event_json;
 
@@ -221,9 +221,7 @@ fn show_change_json(event: &Event) {
 
 /// One change of state on one line: its key and size, never its value.
 fn show_change(event: &Event) {
-    let time = event
-        .created
-        .map(|at| humantime::format_rfc3339_seconds(at).to_string());
+    let time = event.created.map(stamp);
     let time = time.as_deref().and_then(|time| time.get(11..19)).unwrap_or("-");
     let rest = match &event.operation {
         Operation::Put(put) => format!("{} bytes", put.value.bytes().map_or(0, <[u8]>::len)),

@@ -9,7 +9,7 @@ use tidewatch::watch::Prefix;
 use tidewatch::watch::log::{BucketStatus, Description, SegmentStatus};
 
 use super::{existing, name_of, stop};
-use crate::cli::{Exit, Failure, Global, HEAD, NamedLog, Output, WARN, WatchLogOptions, paint};
+use crate::cli::{Exit, Failure, Global, HEAD, NamedLog, Output, WARN, WatchLogOptions, paint, stamp};
 
 /// Arguments of `tidewatch watch-log show`.
 #[derive(Debug, Args)]
@@ -126,10 +126,6 @@ fn age(at: SystemTime, now: SystemTime) -> String {
         "{} ago",
         humantime::format_duration(Duration::from_secs(passed.as_secs()))
     )
-}
-
-fn stamp(at: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 /// Times are unix seconds.

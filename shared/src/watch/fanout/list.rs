@@ -16,7 +16,8 @@ impl Watches {
     /// Changes made before or while the list was read are left out if the list is known to show them. Where nobody can
     /// tell, the event is delivered with `may_precede_list`: it may be older than what was listed, and then the listed
     /// write is delivered after it again, so that whoever applies all events in order ends with what is stored. That
-    /// concerns what was created within two seconds of a page's being read, events without creation time, keys that were
+    /// concerns what was created within two seconds of a page's being read (and what the source rounds its times down by: a
+    /// second, a minute), events without creation time, keys that were
     /// written and deleted during the list, and events that arrive more than ten minutes late. The backend's clock must
     /// be right to two seconds, or changes may be taken for shown that are not.
     ///

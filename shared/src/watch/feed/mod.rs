@@ -164,7 +164,8 @@ impl Feed {
 
     /// Handles a batch: Lambda's event JSON, to be answered before `deadline`.
     ///
-    /// Cost: what [`Appender`] takes, in general one Query and one PutItem a bucket that has changes. Not cancel-safe for
+    /// Cost: what [`Appender`] takes, one PutItem a bucket that has changes, and a Query where the
+    /// newest segment is not remembered. Not cancel-safe for
     /// the report alone: a dropped call may have appended, and its batch comes again.
     ///
     /// # Errors
@@ -188,6 +189,7 @@ impl Feed {
                 report: Report::default(),
             },
         };
+        handled.report.breaks = self.appender.log().take_breaks();
         handled.report.took = self.clock.instant().saturating_duration_since(begun);
         Ok(handled)
     }

@@ -15,6 +15,8 @@ pub struct Report {
     pub repeats: usize,
     /// Records in whose place a gap stands, and messages that broke the log.
     pub gaps: usize,
+    /// Gaps written to the log, whatever for: each ends the watchers whose prefixes are in its bucket.
+    pub breaks: usize,
     /// Segments written; those of a log that was broken are not counted.
     pub segments: usize,
     /// Items that are none of the layout's keys, or of keys that the log does not cover.

@@ -362,6 +362,7 @@ impl Appender {
             if !fresh(&seen) {
                 continue;
             }
+            let gaps = chunk.events.iter().filter(|event| event.is_gap()).count();
             let segment = Segment::next(
                 seen.standing.as_deref(),
                 label,
@@ -373,6 +374,7 @@ impl Appender {
             match tries.send(self.log.put(segment.marshal(bucket), None)).await {
                 Ok(()) => {
                     tries.progressed();
+                    self.log.broke(gaps);
                     done.segments += 1;
                     done.appended += chunk.appended;
                     done.repeats += chunk.repeats;

@@ -47,21 +47,44 @@ impl Log {
         let mut tries = Tries::new(self, stop);
         let control = self.control(&mut tries).await?;
         let mut done = Compacted::default();
+        match self.compact_all(&control, horizon, &mut tries, &mut done).await {
+            // The log answers, as just now; what was cut short goes on in the next run.
+            Err(error) if self.inner.clock.instant() >= stop => {
+                tracing::warn!(%error, removed = done.removed, "the compaction ran out of time");
+                done.unfinished = true;
+            }
+            ended => ended?,
+        }
+        Ok(done)
+    }
+
+    async fn compact_all(
+        &self,
+        control: &Control,
+        horizon: u64,
+        tries: &mut Tries<'_>,
+        done: &mut Compacted,
+    ) -> Result<(), LogError> {
         for bucket in 0..control.buckets {
-            self.compact_bucket(&control.bucket(bucket), horizon, &mut tries, &mut done)
+            self.compact_bucket(&control.bucket(bucket), horizon, tries, done)
                 .await?;
         }
         for &(generation, buckets) in &control.past {
-            self.compact_past(&control, generation, buckets, horizon, &mut tries, &mut done)
+            self.compact_past(control, generation, buckets, horizon, tries, done)
                 .await?;
         }
         if control.sweeps {
             for day in past_days(horizon) {
-                self.remove_notes(&partition(&control, day), &mut tries, &mut done)
-                    .await?;
+                self.remove_notes(&partition(control, day), tries, done).await?;
             }
         }
-        Ok(done)
+        Ok(())
+    }
+
+    /// Whether time is up; what is left is left for the next run.
+    fn is_late(&self, tries: &Tries<'_>, done: &mut Compacted) -> bool {
+        done.unfinished |= self.inner.clock.instant() >= tries.stop();
+        done.unfinished
     }
 
     /// Removes the notes of a day.
@@ -77,8 +100,7 @@ impl Log {
                 return Ok(());
             }
             for number in numbers {
-                if self.inner.clock.instant() >= tries.stop() {
-                    done.unfinished = true;
+                if self.is_late(tries, done) {
                     return Ok(());
                 }
                 tries.read(|| self.remove(day, number)).await?;
@@ -141,8 +163,7 @@ impl Log {
                 return Ok(());
             }
             for number in numbers {
-                if self.inner.clock.instant() >= tries.stop() {
-                    done.unfinished = true;
+                if self.is_late(tries, done) {
                     return Ok(());
                 }
                 tries.read(|| self.remove(bucket, number)).await?;
@@ -151,7 +172,7 @@ impl Log {
         }
     }
 
-    /// A sealed generation goes as a whole, once its seals are old enough.
+    /// Of a sealed generation everything goes as it ages, and with the last of it the generation itself.
     async fn compact_past(
         &self,
         control: &Control,

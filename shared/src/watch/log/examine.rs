@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::control::Control;
+use super::control::{Control, Transport};
 use super::requests::Tries;
 use super::segment::millis;
 use super::{Log, LogError};
@@ -66,7 +66,10 @@ impl Log {
         let control = self.control(&mut tries).await?;
         let now = self.inner.clock.now();
         let mut findings = Vec::new();
-        if let Some(stream) = &facts.stream {
+        // A log that is fed through Kinesis has its table's name there.
+        let stream = facts.stream.as_ref();
+        let stream = stream.filter(|stream| control.transport == Transport::Stream && control.is_of(stream));
+        if let Some(stream) = stream {
             if !control.stream.is_empty() && control.label(stream) > control.label(&control.stream) {
                 findings.push(Finding::StreamReplaced);
             }

@@ -17,6 +17,15 @@ use crate::clock::Instant;
 /// How often it is marked that records arrive which are nearly too old for the stream.
 const HOURLY: Duration = Duration::from_secs(3600);
 
+/// What became of a bucket that was to be extended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extended {
+    Wrote,
+    /// Nothing was due.
+    Stood,
+    Sealed,
+}
+
 /// When no gap is due in a bucket, by its newest segment.
 pub(super) enum Unless<'a> {
     /// This report has its gap there.
@@ -146,11 +155,6 @@ impl Log {
         unless: &[Unless<'_>],
         stop: Instant,
     ) -> Result<bool, LogError> {
-        tracing::warn!(
-            log = self.inner.name,
-            table = self.inner.table,
-            "the watch log has a gap: {why}"
-        );
         let marks = (0..control.buckets).map(|bucket| {
             let bucket = control.bucket(bucket);
             async move {
@@ -172,28 +176,39 @@ impl Log {
                 .await
             }
         });
-        Ok(try_join_all(marks).await?.into_iter().all(|open| open))
+        let marks = try_join_all(marks).await?;
+        let wrote = marks.iter().filter(|mark| **mark == Extended::Wrote).count();
+        if wrote > 0 {
+            self.broke(wrote);
+            tracing::warn!(
+                log = self.inner.name,
+                table = self.inner.table,
+                buckets = wrote,
+                "the watch log has a gap: {why}"
+            );
+        }
+        Ok(!marks.contains(&Extended::Sealed))
     }
 
-    /// Puts what `next` makes of the newest segment behind it, unless it makes nothing of it; false if the bucket is sealed.
+    /// Puts what `next` makes of the newest segment behind it, unless it makes nothing of it.
     pub(super) async fn extend(
         &self,
         bucket: &str,
         stop: Instant,
         next: impl Fn(Option<&Segment>, u64) -> Option<Segment>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<Extended, LogError> {
         let mut tries = Tries::new(self, stop);
         loop {
             let newest = tries.read(|| self.below(bucket, None, 1)).await?;
             let newest = newest.first();
             if newest.is_some_and(|newest| newest.sealed) {
-                return Ok(false);
+                return Ok(Extended::Sealed);
             }
             let Some(segment) = next(newest, millis(self.inner.clock.now())) else {
-                return Ok(true);
+                return Ok(Extended::Stood);
             };
             match tries.send(self.put(segment.marshal(bucket), None)).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => return Ok(Extended::Wrote),
                 Err(fault) => tries.again(&fault).await?,
             }
         }

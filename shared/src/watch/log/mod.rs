@@ -15,8 +15,8 @@
 //! that. The newest segment is remembered between invocations, so that a read comes only after another appender.
 //!
 //! # Gaps
-//! What Lambda gives up, a stream that is replaced, a mapping that was off for too long: each puts a gap into every
-//! bucket, and every watcher that meets it ends with [`Compacted`](super::WatchError::Compacted) and lists again.
+//! What Lambda gives up and a stream that is replaced put a gap into every bucket; so does a mapping that was off for too
+//! long, once [`Log::examine`] or [`Log::break_all`] is called. Every watcher that meets it ends with [`Compacted`](super::WatchError::Compacted) and lists again.
 
 mod append;
 mod chunk;
@@ -51,6 +51,7 @@ pub use status::{BucketStatus, Description, GapStatus, SegmentStatus};
 pub use swept::Swept;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -71,6 +72,8 @@ struct Inner {
     name: String,
     clock: Clock,
     random: Random,
+    /// Gaps that this process wrote, until somebody asks.
+    breaks: AtomicUsize,
     #[cfg(test)]
     plant: Option<plant::Plant>,
 }
@@ -86,10 +89,20 @@ impl Log {
                 name: name.to_owned(),
                 clock,
                 random,
+                breaks: AtomicUsize::new(0),
                 #[cfg(test)]
                 plant: None,
             }),
         }
+    }
+
+    /// Gaps that this process wrote since it was asked last.
+    pub(crate) fn take_breaks(&self) -> usize {
+        self.inner.breaks.swap(0, Ordering::Relaxed)
+    }
+
+    fn broke(&self, gaps: usize) {
+        self.inner.breaks.fetch_add(gaps, Ordering::Relaxed);
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -11,12 +11,14 @@
 //! | `GapSegment`, `GapCount`, `GapAppended` | N | the last gap in it or before it: its segment, its place there (from 1), when |
 //! | `Sealed` | BOOL | the bucket's last: it goes on in the next generation |
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+
 use serde::{Deserialize, Serialize};
 
 use crate::state::fault::Attributes;
@@ -59,7 +61,7 @@ pub(super) struct Logged {
 }
 
 /// An item within a change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Image {
     #[serde(rename = "r")]
     revision: String,
@@ -69,6 +71,16 @@ struct Image {
     /// The value, base64; absent if it is not carried.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+}
+
+/// Without the value.
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Image")
+            .field("revision", &self.revision)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where the last gap stands.

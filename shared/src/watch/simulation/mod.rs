@@ -301,6 +301,14 @@ fn watch_simulation() {
     for reason in outcomes.iter().flat_map(|(_, outcome)| &outcome.reasons) {
         *reasons.entry(reason).or_default() += 1;
     }
+    assert!(
+        changes > 50 * outcomes.len(),
+        "{changes} changes in {} seeds",
+        outcomes.len()
+    );
+    if outcomes.len() >= 100 {
+        assert!(reasons.len() >= 3, "{reasons:?}");
+    }
     println!(
         "watch simulation: {} seeds, {changes} changes; told to list again: {reasons:#?}",
         outcomes.len()

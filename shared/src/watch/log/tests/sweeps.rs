@@ -111,14 +111,21 @@ async fn a_marker_tells_by_the_old_image() {
         ["/a expired", "/a deleted", "/a deleted"]
     );
     // Notes go with compaction.
+    let notes = async || {
+        let scan = bench.engine.client().scan().table_name(LOGS);
+        let items = scan.send().await.unwrap().items.unwrap();
+        let is_note = |log: &str| log.contains("#swept#");
+        items
+            .iter()
+            .filter(|item| is_note(item["Log"].as_s().unwrap()))
+            .count()
+    };
+    assert!(notes().await > 0);
     bench.clock.sleep(Duration::from_secs(4 * 86_400)).await;
     bench
         .log()
         .compact(crate::watch::log::MIN_RETENTION, bench.stop())
         .await
         .unwrap();
-    assert_eq!(
-        causes(&bench, &[of(4, previous("r", EXPIRES))]).await,
-        ["/a deleted"]
-    );
+    assert_eq!(notes().await, 0);
 }

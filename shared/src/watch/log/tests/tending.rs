@@ -76,6 +76,32 @@ async fn a_sealed_generation_goes_as_a_whole() {
     assert_eq!(bench.engine.operations(), ["GetItem", "Query"]);
 }
 
+/// What is left for lack of time is told, and the next run does it.
+#[tokio::test(start_paused = true)]
+async fn a_compaction_that_runs_out_of_time_says_so() {
+    let bench = Bench::new(2).await;
+    let appender = bench.appender(Inline::None);
+    for sequence in 1..20 {
+        let put = bench.put(&format!("/{sequence}"), sequence);
+        appender.append(STREAM, &[put], bench.stop()).await.unwrap();
+    }
+    bench.clock.sleep(3 * DAY).await;
+    bench.engine.plan(|_, _| crate::engine::Fate::Delayed {
+        before: Duration::from_millis(50),
+        after: Duration::ZERO,
+    });
+    let mut runs = 0;
+    loop {
+        runs += 1;
+        assert!(runs < 50);
+        let stop = bench.clock.instant() + Duration::from_millis(420);
+        if !bench.log().compact(MIN_RETENTION, stop).await.unwrap().unfinished {
+            break;
+        }
+    }
+    assert!(runs > 2, "{runs}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_nobody_reported_is_found() {
     let bench = Bench::new(1).await;
