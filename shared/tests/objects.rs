@@ -105,6 +105,44 @@ async fn deleted_only_if_it_is_the_one_that_was_read() {
     }
 }
 
+/// A pointer is moved by whoever has read where it points.
+#[tokio::test]
+async fn replaced_only_if_it_is_the_one_that_was_read() {
+    let (_dir, places) = places();
+    for (place, objects) in places {
+        objects.create("pointer", b"one".to_vec()).await.unwrap();
+        let one = objects.get("pointer").await.unwrap().unwrap().tag;
+        assert!(
+            objects
+                .replace_if("pointer", &one, b"two".to_vec())
+                .await
+                .unwrap(),
+            "{place}"
+        );
+        assert!(
+            !objects
+                .replace_if("pointer", &one, b"three".to_vec())
+                .await
+                .unwrap(),
+            "{place}"
+        );
+        assert_eq!(
+            objects.get("pointer").await.unwrap().unwrap().body,
+            b"two",
+            "{place}"
+        );
+        objects.delete("pointer").await.unwrap();
+        assert!(
+            !objects
+                .replace_if("pointer", &one, b"four".to_vec())
+                .await
+                .unwrap(),
+            "{place}"
+        );
+        assert_eq!(objects.get("pointer").await.unwrap(), None, "{place}");
+    }
+}
+
 #[tokio::test]
 async fn no_name_leaves_the_directory() {
     let dir = tempfile::tempdir().unwrap();

@@ -82,6 +82,35 @@ impl Dir {
         written
     }
 
+    pub(super) async fn replace_if(
+        &self,
+        name: &str,
+        tag: &Tag,
+        body: Vec<u8>,
+    ) -> Result<bool, ObjectsError> {
+        let tag = tag.clone();
+        self.run(name, move |dir, name| {
+            let Some(_lock) = dir.lock()? else {
+                return Ok(false);
+            };
+            match dir.read(name)? {
+                Some(object) if object.tag == tag => dir.write(name, &body, false),
+                _ => Ok(false),
+            }
+        })
+        .await
+    }
+
+    /// Between a look and what follows from it nobody else may look; none if there is no directory.
+    fn lock(&self) -> io::Result<Option<File>> {
+        let lock = match File::create(self.path.join(".lock")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            lock => lock?,
+        };
+        lock.lock()?;
+        Ok(Some(lock))
+    }
+
     pub(super) async fn get(&self, name: &str) -> Result<Option<Object>, ObjectsError> {
         self.run(name, |dir, name| dir.read(name)).await
     }
@@ -170,12 +199,9 @@ impl Dir {
         let Some(tag) = tag else {
             return gone(fs::remove_file(target));
         };
-        // Between the look and the deletion nobody else may delete and write anew.
-        let lock = match File::create(self.path.join(".lock")) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-            lock => lock?,
+        let Some(_lock) = self.lock()? else {
+            return Ok(true);
         };
-        lock.lock()?;
         match self.read(name)? {
             Some(object) if object.tag == *tag => gone(fs::remove_file(target)),
             Some(_) => Ok(false),

@@ -151,6 +151,14 @@ impl Objects {
         at!(self, place => place.put(name, body, false)).map(drop)
     }
 
+    /// Writes an object in place of this one, and of no other; answers whether it did. One PUT, with `If-Match`.
+    ///
+    /// # Errors
+    /// [`ObjectsError`]; the object may be there all the same: read it to know whose it is.
+    pub async fn replace_if(&self, name: &str, tag: &Tag, body: Vec<u8>) -> Result<bool, ObjectsError> {
+        at!(self, place => place.replace_if(name, tag, body))
+    }
+
     /// Shows that objects can be written, encryption included, by writing `probe`, which holds nothing and may be
     /// overwritten. One PUT.
     ///

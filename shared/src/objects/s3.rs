@@ -3,6 +3,7 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::types::ServerSideEncryption;
 
 use super::{Listed, Object, ObjectsError, Page, Tag};
@@ -44,23 +45,36 @@ impl S3 {
         }
     }
 
-    pub(super) async fn put(&self, name: &str, body: Vec<u8>, once: bool) -> Result<bool, ObjectsError> {
+    fn request(&self, name: &str, body: Vec<u8>) -> PutObjectFluentBuilder {
         let kms = self.location.sse_kms_key.as_ref();
-        let put = self
-            .client
+        self.client
             .put_object()
             .bucket(&self.location.bucket)
             .key(self.key(name))
             .content_type(content_type(name))
-            .set_if_none_match(once.then(|| "*".to_owned()))
             .set_server_side_encryption(kms.map(|_| ServerSideEncryption::AwsKms))
             .set_ssekms_key_id(kms.cloned())
             .body(body.into())
-            .send()
-            .await;
-        match put {
+    }
+
+    pub(super) async fn put(&self, name: &str, body: Vec<u8>, once: bool) -> Result<bool, ObjectsError> {
+        let put = self.request(name, body);
+        match put.set_if_none_match(once.then(|| "*".to_owned())).send().await {
             Ok(_) => Ok(true),
             Err(error) if once && status(&error) == Some(412) => Ok(false),
+            Err(error) => Err(self.error(name, error)),
+        }
+    }
+
+    pub(super) async fn replace_if(
+        &self,
+        name: &str,
+        tag: &Tag,
+        body: Vec<u8>,
+    ) -> Result<bool, ObjectsError> {
+        match self.request(name, body).if_match(&tag.0).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(status(&error), Some(404 | 412)) => Ok(false),
             Err(error) => Err(self.error(name, error)),
         }
     }
