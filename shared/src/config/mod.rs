@@ -18,6 +18,7 @@ mod document;
 mod load;
 mod secret;
 mod uri;
+mod versions;
 #[cfg(feature = "dynamodb")]
 mod watch;
 
@@ -34,6 +35,7 @@ pub use load::{LoadError, read_text};
 pub(crate) use secret::warn_of_literals;
 pub use secret::{Secret, SecretError};
 pub use uri::{Compression, ObjectsUri, S3Location, SinkUri};
+pub use versions::{Applied, Candidate, Chain, Draining, KEPT, LEAD, Version, Versions, VersionsError};
 #[cfg(feature = "dynamodb")]
 pub use watch::{WatchConfig, WatchLogConfig};
 
