@@ -1,4 +1,6 @@
-//! `tidewatch config`: check a configuration document, print its schema.
+//! `tidewatch config`: check a configuration document, apply it as a new version, print its schema.
+
+mod apply;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -11,6 +13,8 @@ use crate::cli::{Document, Exit, Failure, GOOD, Global, Output, document, paint}
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidewatch config check --config tidewatch.yaml
+  tidewatch config apply tidewatch.yaml --to s3://my-audit/tidewatch/
+  tidewatch config versions s3://my-audit/tidewatch/
   tidewatch config schema > tidewatch.schema.json")]
 pub struct ConfigArgs {
     #[command(subcommand)]
@@ -30,6 +34,12 @@ Environment variables override single settings, as they do for the function; not
 is known by its top-level `teleport:`. Secrets are not read. A document in S3 or SSM is read with --region, --profile and --endpoint-url over the AWS default chain.
 Exit status: 0 in order; 1 the document cannot be read; 2 it has faults.")]
     Check,
+    /// Make a document the newest version of a place that functions read their configuration from
+    Apply(apply::ApplyArgs),
+    /// List the versions that records of the last 48 hours are handled by, newest first
+    #[command(after_help = "Example:
+  tidewatch config versions s3://my-audit/tidewatch/ --json")]
+    Versions(apply::VersionsArgs),
     /// Print the document's JSON schema
     #[command(after_help = "Example, for editors that complete YAML:
   tidewatch config schema > tidewatch.schema.json")]
@@ -43,6 +53,8 @@ Exit status: 0 in order; 1 the document cannot be read; 2 it has faults.")]
 pub async fn run(global: &Global, args: ConfigArgs) -> Result<Exit, Failure> {
     let output = Output::new(global);
     match args.command {
+        Command::Apply(args) => return apply::apply(global, args).await,
+        Command::Versions(args) => return apply::versions(global, args).await,
         Command::Schema => {
             let schema = Config::schema();
             let text = format!("{schema:#}\n");

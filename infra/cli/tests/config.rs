@@ -75,6 +75,46 @@ fn a_watch_log_alone_is_in_order() {
     );
 }
 
+#[test]
+fn a_document_is_applied_as_a_version_and_listed() {
+    let home = tempfile::tempdir().unwrap();
+    let place = format!("file://{}/kept/", home.path().display());
+    std::fs::write(home.path().join("one.yaml"), DOCUMENT).unwrap();
+    let two = "quarantine: file:///q\nsinks: { other: { uri: 'stdout://' } }\n";
+    std::fs::write(home.path().join("two.yaml"), two).unwrap();
+    let json = |arguments: &str| {
+        let done = run(&format!("{arguments} --json"), &home, &[]);
+        assert_eq!(done.status.code(), Some(0), "{done:?}");
+        serde_json::from_slice::<serde_json::Value>(&done.stdout).unwrap()
+    };
+    let planned = json(&format!("config apply one.yaml --to {place} --dry-run"));
+    assert_eq!(planned["applied"], false);
+    let nothing = run(&format!("config versions {place}"), &home, &[]);
+    assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
+    // Nobody is asked who is not there.
+    let asked = run(&format!("config apply one.yaml --to {place}"), &home, &[]);
+    assert_eq!(asked.status.code(), Some(4), "{asked:?}");
+    let first = json(&format!("config apply one.yaml --to {place} --yes"));
+    let second = json(&format!("config apply two.yaml --to {place} --in 10m --yes"));
+    assert_eq!(second["before"], first["version"]);
+    assert_eq!(second["draining"], serde_json::json!(["out"]));
+    let list = json(&format!("config versions {place}"));
+    let sinks: Vec<&str> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["sinks"][0].as_str().unwrap())
+        .collect();
+    assert_eq!(sinks, ["other", "out"]);
+    assert_eq!(list[0]["state"], "to come");
+    let no_slash = run(
+        &format!("config versions {}", place.trim_end_matches('/')),
+        &home,
+        &[],
+    );
+    assert_eq!(no_slash.status.code(), Some(2), "{no_slash:?}");
+}
+
 const DOCUMENT: &str = "quarantine: file:///q\nsinks: { out: { uri: 'stdout://' } }\n";
 
 /// Runs `tidewatch …` in `home`, with nothing of AWS but what `variables` hold.

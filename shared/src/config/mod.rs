@@ -35,7 +35,9 @@ pub use load::{LoadError, read_text};
 pub(crate) use secret::warn_of_literals;
 pub use secret::{Secret, SecretError};
 pub use uri::{Compression, ObjectsUri, S3Location, SinkUri};
-pub use versions::{Applied, Candidate, Chain, Draining, KEPT, LEAD, Version, Versions, VersionsError};
+pub use versions::{
+    Applied, Candidate, Chain, Draining, KEPT, LEAD, Version, Versions, VersionsError, versions_place,
+};
 #[cfg(feature = "dynamodb")]
 pub use watch::{WatchConfig, WatchLogConfig};
 

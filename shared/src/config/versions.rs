@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Config, Faults, SinkConfig};
+use super::{Config, Faults, ObjectsUri, SinkConfig};
 use crate::clock::Clock;
 use crate::objects::{self, Objects, ObjectsError, Tag};
 
@@ -190,6 +190,15 @@ impl Chain {
             .position(|version| version.effective_from <= at)
             .unwrap_or(last)
     }
+}
+
+/// The place of versions that a value of `TIDEWATCH_CONFIG` names: one that ends with a slash, such as
+/// `s3://bucket/tidewatch/`. None: it names a document.
+///
+/// # Errors
+/// What is wrong with the URI.
+pub fn versions_place(uri: &str) -> Option<Result<ObjectsUri, String>> {
+    uri.ends_with('/').then(|| uri.parse())
 }
 
 impl Versions {

@@ -16,7 +16,14 @@ use sha2::{Digest, Sha256};
 use self::dir::Dir;
 #[cfg(feature = "s3")]
 use self::s3::S3;
+use crate::config::ObjectsUri;
 use crate::random::Random;
+
+/// The SDK's configuration; nothing where no feature links it.
+#[cfg(feature = "s3")]
+type Sdk = aws_config::SdkConfig;
+#[cfg(not(feature = "s3"))]
+type Sdk = std::convert::Infallible;
 
 /// A place for objects.
 #[derive(Debug)]
@@ -114,6 +121,24 @@ impl Objects {
     #[cfg(feature = "s3")]
     pub fn s3(client: aws_sdk_s3::Client, location: crate::config::S3Location) -> Self {
         Self(Place::S3(S3::new(client, location)))
+    }
+
+    /// Objects where a URI says. No request.
+    ///
+    /// # Errors
+    /// What is missing: the AWS configuration for `s3://`, or the feature.
+    #[cfg_attr(not(feature = "s3"), allow(unused_variables))]
+    pub fn open(uri: &ObjectsUri, sdk: Option<&Sdk>, random: Random) -> Result<Self, &'static str> {
+        match uri {
+            ObjectsUri::File(dir) => Ok(Self::dir(dir.clone(), random)),
+            #[cfg(feature = "s3")]
+            ObjectsUri::S3(location) => {
+                let sdk = sdk.ok_or("s3:// needs an AWS configuration")?;
+                Ok(Self::s3(s3::client(sdk, location), location.clone()))
+            }
+            #[cfg(not(feature = "s3"))]
+            ObjectsUri::S3(_) => Err("built without the feature `s3`"),
+        }
     }
 
     /// Where an object of this name stands, for messages.

@@ -21,6 +21,20 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
+/// A client for a location.
+pub(super) fn client(sdk: &aws_config::SdkConfig, location: &S3Location) -> Client {
+    let mut builder = aws_sdk_s3::config::Builder::from(sdk);
+    if let Some(region) = &location.region {
+        builder = builder.region(aws_config::Region::new(region.clone()));
+    }
+    if let Some(endpoint) = &location.endpoint {
+        builder = builder.endpoint_url(endpoint);
+    }
+    // What stands in for S3 is addressed by path.
+    let elsewhere = location.endpoint.is_some() || sdk.endpoint_url().is_some();
+    Client::from_conf(builder.force_path_style(elsewhere).build())
+}
+
 impl S3 {
     pub(super) fn new(client: Client, location: S3Location) -> Self {
         Self { client, location }
