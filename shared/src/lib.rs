@@ -9,6 +9,7 @@
 //! | [`objects`] | objects in a directory or an S3 prefix |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
 //! | `iam` (feature `dynamodb`) | the least policy for working on a table |
+//! | `maintain` (feature `dynamodb`) | tasks that run now and then, under a lease |
 //! | `state` (feature `dynamodb`) | keys, items, conditional and atomic writes, leases and locks |
 //! | `table` (feature `dynamodb`) | what each table is; create, verify, plan and apply changes |
 //! | `watch` (feature `dynamodb`) | changes of state, in order, for any number of watchers |
@@ -26,6 +27,8 @@ pub mod config;
 pub mod forward;
 #[cfg(feature = "dynamodb")]
 pub mod iam;
+#[cfg(feature = "dynamodb")]
+pub mod maintain;
 pub mod objects;
 pub mod random;
 #[cfg(feature = "dynamodb")]

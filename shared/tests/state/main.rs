@@ -18,6 +18,7 @@ mod faults_unknown;
 mod faults_visible;
 mod golden;
 mod lease_sets;
+mod leased;
 mod linearizable;
 mod lock_faults;
 mod lock_fences;
