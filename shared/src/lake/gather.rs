@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use time::Date;
 
@@ -13,7 +13,7 @@ use super::plant::Plant;
 use super::row::{self, Fault, Row};
 use super::{AT_ONCE, Lake, LakeError, Report, sidecar, sidecars};
 use crate::audit::Day;
-use crate::objects::PAGE;
+use crate::objects::{Object, ObjectsError, PAGE};
 
 /// What is to be written.
 #[derive(Debug, Default)]
@@ -40,9 +40,7 @@ impl Lake {
     pub(super) async fn gather(&self, plan: &Plan, report: &mut Report) -> Result<Gathered, LakeError> {
         let mut gathered = Gathered::default();
         let mut seen = HashSet::new();
-        let mut inputs = stream::iter(&plan.inputs)
-            .map(|name| async move { (name, self.objects.get(name).await) })
-            .buffered(AT_ONCE);
+        let mut inputs = self.read(plan.inputs.clone());
         while let Some((name, input)) = inputs.next().await {
             let Some(input) = input? else {
                 report.inputs_missing += 1;
@@ -62,7 +60,7 @@ impl Lake {
                     Ok(_) => report.repeats += 1,
                     Err(fault) => {
                         *report.quarantined.entry(fault.name()).or_default() += 1;
-                        quarantine(name, line, fault, &mut gathered.quarantine);
+                        quarantine(&name, line, fault, &mut gathered.quarantine);
                     }
                 }
             }
@@ -84,6 +82,23 @@ impl Lake {
         Ok(gathered)
     }
 
+    /// Reads objects, a few at once, in their order.
+    fn read(
+        &self,
+        names: Vec<String>,
+    ) -> impl Stream<Item = (String, Result<Option<Object>, ObjectsError>)> + Unpin {
+        let reads: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                Box::pin(async move {
+                    let object = self.objects.get(&name).await;
+                    (name, object)
+                })
+            })
+            .collect();
+        stream::iter(reads).buffered(AT_ONCE)
+    }
+
     /// Takes out of `fresh` the ids that other plans' files of a day hold; says whether this plan's file of the day and its
     /// sidecar are there. Memory: a few sidecars at once.
     async fn is_done(&self, plan: &Plan, day: Day, fresh: &mut HashSet<u128>) -> Result<bool, LakeError> {
@@ -98,12 +113,8 @@ impl Lake {
                 return Ok(true);
             }
             after = page.objects.last().map(|object| object.name.clone());
-            let mut found = stream::iter(page.objects)
-                .map(|object| async move {
-                    let sidecar = self.objects.get(&object.name).await;
-                    (object.name, sidecar)
-                })
-                .buffered(AT_ONCE);
+            let names = page.objects.into_iter().map(|object| object.name);
+            let mut found = self.read(names.collect());
             while let Some((name, sidecar)) = found.next().await {
                 // One that is deleted in this moment is as good as one that was before.
                 let Some(sidecar) = sidecar? else { continue };

@@ -272,9 +272,9 @@ impl Lake {
 
     /// Deletes a plan's inputs.
     async fn consume(&self, plan: &Plan) -> Result<(), LakeError> {
-        let delete = |name| self.objects.delete(name);
-        let deleted = stream::iter(plan.inputs.iter().map(String::as_str).map(delete));
-        Ok(deleted.buffer_unordered(AT_ONCE).try_collect().await?)
+        let deletes: Vec<_> = plan.inputs.iter().map(|name| self.objects.delete(name)).collect();
+        let deleted = stream::iter(deletes).buffer_unordered(AT_ONCE);
+        Ok(deleted.try_collect().await?)
     }
 
     /// Deletes a plan that is done, unless another stands there.
