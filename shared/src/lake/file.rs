@@ -81,8 +81,8 @@ fn texts(
     Ok(())
 }
 
-/// What Athena's and Teleport's readers know well: format 1, Snappy. Nobody looks for a range of payloads, and no two are
-/// equal.
+/// What Athena's and Teleport's readers know well: format 1, Snappy. Nobody looks for a range of payloads, and no two
+/// are equal.
 fn properties() -> WriterProperties {
     let whole = |name: &str| ColumnPath::from(name);
     WriterProperties::builder()

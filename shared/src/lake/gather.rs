@@ -99,8 +99,8 @@ impl Lake {
         stream::iter(reads).buffered(AT_ONCE)
     }
 
-    /// Takes out of `fresh` the ids that other plans' files of a day hold; says whether this plan's file of the day and its
-    /// sidecar are there. Memory: a few sidecars at once.
+    /// Takes out of `fresh` the ids that other plans' files of a day hold; says whether this plan's file of the day
+    /// and its sidecar are there. Memory: a few sidecars at once.
     async fn is_done(&self, plan: &Plan, day: Day, fresh: &mut HashSet<u128>) -> Result<bool, LakeError> {
         if self.has(Plant::RepeatsNotLookedFor) {
             return Ok(false);

@@ -1,9 +1,9 @@
 //! The lake: audit events as Parquet files that Teleport's Athena backend and its exporter read beside their own.
 //!
-//! That reader lists `<prefix>/<yyyy-mm-dd>/*.parquet` by itself and keeps its place by file name and row, so a file must
-//! be written once and never again: not rewritten, compacted or moved. Records, on the other hand, come in small batches
-//! and come again. So the sink ([`sinks::lake`](crate::forward::sinks::lake)) only stages them, and this task, alone, makes
-//! files of what is staged, each event once.
+//! That reader lists `<prefix>/<yyyy-mm-dd>/*.parquet` by itself and keeps its place by file name and row, so a file
+//! must be written once and never again: not rewritten, compacted or moved. Records, on the other hand, come in small
+//! batches and come again. So the sink ([`sinks::lake`](crate::forward::sinks::lake)) only stages them, and this task,
+//! alone, makes files of what is staged, each event once.
 //!
 //! | object | what it is |
 //! |---|---|
@@ -23,12 +23,12 @@
 //! 4. Delete the inputs, then the plan if it is still this one (`If-Match`).
 //!
 //! Any number of runs may do this at once, be cut anywhere, and have requests that arrive long after they have ended:
-//! - As long as a plan stands nobody writes for another, so all who carry it out look at the same sidecars.
-//! - The first input is deleted after someone has read them all and has written everything. So who misses an input finds
-//!    every name taken, and what it would have written instead, which is less, goes nowhere.
+//! - While a plan stands nobody writes for another, so all who carry it out look at the same sidecars.
+//! - The first input is deleted after someone has read them all and has written everything. So who misses an input
+//!   finds every name taken; what it would have written, which is less, goes nowhere.
 //! - A plan that is created late, of inputs that another has consumed, finds none of them.
 //! - A staged object that comes again has the same content under the same name; its ids are in sidecars.
-//! - An event's day follows from the event alone, and its id from its content: so a repeat finds the sidecar of the first.
+//! - An event's day and its id follow from the event alone, so a repeat finds the sidecar of the first.
 //!
 //! The simulation looks at all of this with requests lost, late and cut, and finds each mistake that it plants. A lock
 //! keeps runs from doing the work twice; nothing rests on it. **Sidecars must be kept**: what comes again after its
@@ -36,9 +36,10 @@
 //!
 //! # Rows
 //! Columns are those of Teleport's table. `event_data` is the event as canonical JSON; `event_time` is cut to
-//! milliseconds. Teleport's paging parses `uid`: where it is no UUID as Teleport writes them, it becomes a UUIDv5 of the event's id,
-//! in `event_data` too, where `tidewatch_uid` holds what stood there. An event without a time, or of a day that is more than 400 days before
-//! its arrival or more than one after, goes to the quarantine, as do lines of more than 4 MiB and those that cannot be read.
+//! milliseconds. Teleport's paging parses `uid`: one that is no UUID as Teleport writes them becomes a UUIDv5 of the
+//! event's id, in `event_data` too, where `tidewatch_uid` holds what stood there. An event without a type or a time, or
+//! of a day more than 400 days before its arrival or more than one after, goes to the quarantine, as do lines of more
+//! than 4 MiB and those that cannot be read. It arrived at `created` of its envelope, else when the plan was made.
 
 mod file;
 mod gather;
@@ -140,12 +141,13 @@ impl Lake {
         }
     }
 
-    /// Files what is staged, plan after plan, until nothing is left or until `stop`; then [`Report::complete`] is false and
-    /// the next run goes on. Every run that has time for one day of a plan comes further.
+    /// Files what is staged, plan after plan, until nothing is left or until `stop`; then [`Report::complete`] is
+    /// false and the next run goes on. A run comes further if it has time to read a plan's inputs and sidecars and to
+    /// write one day.
     ///
-    /// Cost of a plan: GET, LIST, PUT and GET for the plan and a DELETE; a GET and a DELETE an input; and for each
-    /// day of events a LIST, a GET for each sidecar of the day, and two PUTs. Run it every quarter of an hour or so: a day's
-    /// sidecars are as many as its runs. Cancel-safe.
+    /// Cost of a plan: GET, LIST, PUT and GET for the plan and a DELETE; a GET and a DELETE an input; and for each day
+    /// of events a LIST, a GET for each sidecar of the day, and two PUTs. Run it every quarter of an hour or so: a
+    /// day's sidecars are as many as its runs. Cancel-safe.
     ///
     /// # Errors
     /// [`Failed`]; what was done stays, and the next run goes on.

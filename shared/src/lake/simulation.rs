@@ -39,9 +39,14 @@ struct World {
     /// Lines of events that were staged, by uid: written down before they are staged.
     staged: Mutex<BTreeMap<String, String>>,
     /// What each file held when it was seen first.
-    files: Mutex<HashMap<PathBuf, (Vec<u8>, Vec<String>)>>,
+    files: Mutex<HashMap<PathBuf, Seen>>,
     verdict: Mutex<Result<(), String>>,
     trace: Mutex<Vec<String>>,
+}
+
+struct Seen {
+    content: Vec<u8>,
+    uids: Vec<String>,
 }
 
 impl World {
@@ -86,15 +91,16 @@ impl World {
                 }
                 found += 1;
                 let content = std::fs::read(&path).unwrap();
-                let (first, uids) = files
-                    .entry(path.clone())
-                    .or_insert_with(|| (content.clone(), uids(&path)));
-                if *first != content {
+                let seen = files.entry(path.clone()).or_insert_with(|| Seen {
+                    content: content.clone(),
+                    uids: uids(&path),
+                });
+                if seen.content != content {
                     self.fail("a file was written anew".to_owned());
-                    *uids = self::uids(&path);
-                    *first = content;
+                    seen.uids = uids(&path);
+                    seen.content = content;
                 }
-                for uid in uids {
+                for uid in &seen.uids {
                     *visible.entry(uid.clone()).or_default() += 1;
                 }
             }

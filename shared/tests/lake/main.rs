@@ -252,16 +252,15 @@ async fn a_uid_that_is_none_is_made() {
         })
         .collect();
     found.sort_unstable();
+    let time = r#""time":"2025-11-20T09:00:00Z","uid":"made"}"#;
     let mut expected = [
-        format!(r#"{{{rest},"uid":"made"}}"#),
-        format!(r#"{{"event":"e","tidewatch_uid":"","time":"2025-11-20T09:00:00Z","uid":"made"}}"#),
+        format!(r#"{{"event":"e",{time}"#),
+        format!(r#"{{"event":"e","tidewatch_uid":"",{time}"#),
         format!(
-            r#"{{"a":{{"z":1e2,"b":[1,{{"y":0.10,"x":2}}]}},"event":"e","tidewatch_uid":"not-one","time":"2025-11-20T09:00:00Z","uid":"made"}}"#
+            r#"{{"a":{{"z":1e2,"b":[1,{{"y":0.10,"x":2}}]}},"event":"e","tidewatch_uid":"not-one",{time}"#
         ),
-        format!(r#"{{"event":"e","tidewatch_uid":"{upper}","time":"2025-11-20T09:00:00Z","uid":"made"}}"#),
-        format!(
-            r#"{{"event":"e","tidewatch_uid":"taken","tidewatch_uid_":7,"time":"2025-11-20T09:00:00Z","uid":"made"}}"#
-        ),
+        format!(r#"{{"event":"e","tidewatch_uid":"{upper}",{time}"#),
+        format!(r#"{{"event":"e","tidewatch_uid":"taken","tidewatch_uid_":7,{time}"#),
     ];
     expected.sort_unstable();
     assert_eq!(found, expected);

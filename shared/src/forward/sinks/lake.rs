@@ -1,5 +1,6 @@
 //! `s3://bucket/prefix?format=parquet`: envelopes, staged for the task `lake`, which alone writes the Parquet files
-//! that readers see; a batch is one object, `<prefix>/_staging/<first SequenceNumber, 40 digits>-<content hash>.ndjson`.
+//! that readers see; a batch is one object, `<prefix>/_staging/<first SequenceNumber, 40 digits>-<content
+//! hash>.ndjson`.
 //!
 //! At least once: a batch that Lambda cuts anew is staged again, and the task drops repeats by the envelope's id. An
 //! object that the task has consumed may so come again under its own name: with the same content, so with repeats only.
