@@ -6,6 +6,7 @@
 //! | [`audit`] | audit events: rows decoded exactly |
 //! | [`config`] | the one configuration document |
 //! | [`forward`] | stream records to dispositions to sinks |
+//! | `lake` (feature `lake`) | Parquet files of audit events that Teleport's Athena reader takes |
 //! | [`objects`] | objects in a directory or an S3 prefix |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
 //! | `iam` (feature `dynamodb`) | the least policy for working on a table |
@@ -27,6 +28,8 @@ pub mod config;
 pub mod forward;
 #[cfg(feature = "dynamodb")]
 pub mod iam;
+#[cfg(feature = "lake")]
+pub mod lake;
 #[cfg(feature = "dynamodb")]
 pub mod maintain;
 pub mod objects;
@@ -45,3 +48,8 @@ pub mod watch;
 #[path = "../tests/state/engine.rs"]
 #[allow(clippy::unwrap_used, clippy::panic, dead_code)]
 mod engine;
+
+/// The S3 engine of the integration tests.
+#[cfg(all(test, feature = "dynamodb", feature = "s3"))]
+#[path = "../tests/support/store.rs"]
+mod store;

@@ -88,7 +88,7 @@ pub struct SinkConfig {
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub uri: SinkUri,
     /// event: the event alone, as stored (default of stdout and file); envelope: with id, exact index and sequence
-    /// number beside it (default of s3).
+    /// number beside it (default of s3, and the only one of a lake).
     #[cfg_attr(feature = "schema", schemars(with = "Option<Format>"))]
     pub format: Format,
     /// Longest time for one try, such as 10s (default); half the function's time-out at most.
@@ -239,7 +239,13 @@ impl SinkConfig {
             _ => Err("a duration from 100ms to 450s is due, such as 10s"),
         });
         let uri = uri?;
-        let default = if matches!(uri, SinkUri::S3 { .. }) {
+        if matches!(uri, SinkUri::Lake(_)) && format == Some(Format::Event) {
+            section.fault(
+                "format",
+                "a lake takes envelopes: the id that drops repeats is there",
+            );
+        }
+        let default = if matches!(uri, SinkUri::S3 { .. } | SinkUri::Lake(_)) {
             Format::Envelope
         } else {
             Format::Event

@@ -11,6 +11,7 @@ use url::Url;
 /// |---|---|
 /// | `stdout://` | one line an event |
 /// | `file:///dir?remember=4000000` | a file per event day; `remember` bounds the ids that are known as written |
+/// | `s3://bucket/prefix?format=parquet`, `file:///dir?format=parquet` | a lake: staged here, made Parquet by the task `lake` |
 /// | `s3://bucket/prefix?compression=gzip&sse_kms_key=…&region=…&endpoint=…` | an object for each run of records of one event day; `compression` is `none`, `gzip` (default) or `zstd` |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SinkUri {
@@ -30,6 +31,8 @@ pub enum SinkUri {
         /// How objects are compressed.
         compression: Compression,
     },
+    /// A lake, whose Parquet files the task `lake` writes.
+    Lake(ObjectsUri),
 }
 
 /// Immutable objects by URI: `file:///dir` or `s3://bucket/prefix?sse_kms_key=…&region=…&endpoint=…`.
@@ -76,6 +79,7 @@ impl FromStr for SinkUri {
     fn from_str(text: &str) -> Result<Self, String> {
         let uri = Uri::parse(text, "stdout://, file:///dir or s3://bucket/prefix")?;
         match uri.url.scheme() {
+            "file" | "s3" if uri.takes("format") => uri.lake(),
             "stdout" => {
                 if uri.url.has_host() && uri.url.host_str() != Some("") || !matches!(uri.url.path(), "" | "/")
                 {
@@ -160,6 +164,23 @@ impl Uri {
         }
         let options = url.query_pairs().into_owned().collect();
         Ok(Self { url, options })
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        self.options.iter().any(|(option, _)| option == name)
+    }
+
+    /// A place with the option `format`.
+    fn lake(mut self) -> Result<SinkUri, String> {
+        self.option("format", |text| match text {
+            "parquet" => Ok(()),
+            _ => Err("parquet is due; whether lines have an envelope is the sink's own setting `format`"),
+        })?;
+        let objects = match self.url.scheme() {
+            "file" => ObjectsUri::File(self.dir()?),
+            _ => ObjectsUri::S3(self.s3()?),
+        };
+        self.end().map(|()| SinkUri::Lake(objects))
     }
 
     fn option<T>(

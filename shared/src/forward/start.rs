@@ -97,13 +97,20 @@ impl Forwarder {
             let open: Arc<dyn Sink> = match &sink.uri {
                 SinkUri::Stdout => Arc::new(sinks::stdout::Stdout::new()),
                 SinkUri::File { dir, remember } => Arc::new(file(name, dir, *remember)?),
+                SinkUri::Lake(ObjectsUri::File(dir)) => {
+                    Arc::new(sinks::lake::Lake::new(Objects::dir(dir.clone(), random.clone())))
+                }
+                #[cfg(feature = "s3")]
+                SinkUri::Lake(ObjectsUri::S3(location)) => {
+                    Arc::new(sinks::lake::Lake::new(clients.objects(location).await?))
+                }
                 #[cfg(feature = "s3")]
                 SinkUri::S3 {
                     location,
                     compression,
                 } => Arc::new(sinks::s3::S3::new(clients.objects(location).await?, *compression)),
                 #[cfg(not(feature = "s3"))]
-                SinkUri::S3 { .. } => return Err(without_s3(name)),
+                SinkUri::S3 { .. } | SinkUri::Lake(ObjectsUri::S3(_)) => return Err(without_s3(name)),
             };
             named.push(NamedSink::new(name, sink.format, sink.timeout, open));
         }

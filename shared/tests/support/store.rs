@@ -91,6 +91,11 @@ impl Store {
         std::mem::take(&mut self.sent.lock().unwrap())
     }
 
+    /// Where the bucket's objects are, as files.
+    pub fn folder(&self) -> std::path::PathBuf {
+        self.root.path().join(BUCKET)
+    }
+
     pub fn client(&self) -> aws_sdk_s3::Client {
         let config = aws_sdk_s3::Config::builder()
             .behavior_version_latest()
