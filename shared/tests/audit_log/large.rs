@@ -46,6 +46,11 @@ async fn an_item_of_the_very_size_is_stored_whole_and_a_larger_one_trimmed() {
     );
     let other = sized(3, 3 << 20).replace("qq\"", "qz\"");
     assert_eq!(log.emit(&other).await.unwrap().outcomes, [Outcome::Moved]);
+    assert_eq!(log.emit(&other).await.unwrap().outcomes, [Outcome::Repeated]);
+    // So with one that fits to the byte, but not with the longer index that it is moved to.
+    let full = sized(1, room).replace("qq\"", "qz\"");
+    assert_eq!(log.emit(&full).await.unwrap().outcomes, [Outcome::Moved]);
+    assert_eq!(log.emit(&full).await.unwrap().outcomes, [Outcome::Repeated]);
 }
 
 #[tokio::test]

@@ -195,22 +195,10 @@ impl Dynamo {
 
     /// Stores an event under its key if nothing is there; see [`Log::emit`](super::Log::emit).
     pub(super) async fn put(&self, event: &Prepared) -> Result<Outcome, LogError> {
-        let mut row = event.row(self.expires());
-        let trimmed = trim::fit(&mut row).map_err(|what| {
-            let (uid, event_type) = (shown(&event.uid), shown(&event.event_type));
-            self.error(
-                ErrorKind::TooLarge,
-                format!("event {uid} of type {event_type} is too large: {what}"),
-            )
-        })?;
-        if trimmed {
-            metrics::counter!("tidewatch_audit_log_trimmed_total", "table" => self.table().to_owned())
-                .increment(1);
-        }
-        let payload = match row.get("FieldsMap") {
-            Some(AttributeValue::M(fields)) => canonical(fields),
-            _ => Vec::new(),
-        };
+        let expires = self.expires();
+        let (mut row, mut payload) = self.fitted(event, expires, None)?;
+        // Of the payload as it is at its own place: elsewhere it may have to be cut a little more.
+        let own = payload.clone();
         let mut tries = Tries::new(self);
         let mut outcome = Outcome::Stored;
         // A try whose answer was lost may be what the next one finds.
@@ -242,7 +230,7 @@ impl Dynamo {
                             return Err(self.error(ErrorKind::AlreadyExists, what));
                         }
                         Some(_) => {
-                            row.insert("EventIndex".to_owned(), index(&payload, place));
+                            (row, payload) = self.fitted(event, expires, Some(index(&own, place)))?;
                             (outcome, ours) = (Outcome::Moved, false);
                             place += 1;
                         }
@@ -254,6 +242,35 @@ impl Dynamo {
                 }
             }
         }
+    }
+
+    /// The row of an event and its payload, cut until it is stored; under another index than its own if one is given.
+    fn fitted(
+        &self,
+        event: &Prepared,
+        expires: Option<u64>,
+        index: Option<AttributeValue>,
+    ) -> Result<(Attributes, Vec<u8>), LogError> {
+        let mut row = event.row(expires);
+        if let Some(index) = index {
+            row.insert("EventIndex".to_owned(), index);
+        }
+        let trimmed = trim::fit(&mut row).map_err(|what| {
+            let (uid, event_type) = (shown(&event.uid), shown(&event.event_type));
+            self.error(
+                ErrorKind::TooLarge,
+                format!("event {uid} of type {event_type} is too large: {what}"),
+            )
+        })?;
+        if trimmed {
+            metrics::counter!("tidewatch_audit_log_trimmed_total", "table" => self.table().to_owned())
+                .increment(1);
+        }
+        let payload = match row.get("FieldsMap") {
+            Some(AttributeValue::M(fields)) => canonical(fields),
+            _ => Vec::new(),
+        };
+        Ok((row, payload))
     }
 
     async fn put_once(&self, row: Attributes) -> Result<(), Fault> {

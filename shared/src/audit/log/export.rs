@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt};
@@ -87,6 +87,16 @@ impl Export {
 }
 
 impl Position {
+    /// The range of the export, to go on with it.
+    pub fn range(&self) -> (SystemTime, SystemTime) {
+        let time = |at: i64| match u64::try_from(at) {
+            Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),
+            Err(_) => UNIX_EPOCH.checked_sub(Duration::from_secs(at.unsigned_abs())),
+        };
+        let time = |at| time(at).unwrap_or(UNIX_EPOCH);
+        (time(self.from), time(self.to))
+    }
+
     /// Whether nothing is left.
     pub fn is_end(&self) -> bool {
         self.next.is_none() && self.open.is_empty()
