@@ -3,7 +3,7 @@
 //!
 //! | module | concept |
 //! |---|---|
-//! | [`audit`] | audit events: rows decoded exactly |
+//! | [`audit`] | audit events: rows decoded exactly; `audit::log` (feature `dynamodb`): emitted, searched, exported |
 //! | [`config`] | the one configuration document |
 //! | [`forward`] | stream records to dispositions to sinks |
 //! | [`objects`] | objects in a directory or an S3 prefix |

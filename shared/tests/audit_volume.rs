@@ -1,7 +1,7 @@
 //! Search and export over many rows, loaded by the engine's own import: what they read, and what they hold in memory. The
 //! only test of its process: the memory that the process ever had is what is looked at.
 //!
-//! `TIDEWATCH_ROWS` says how many rows; 100,000 by default, 20,000 in a debug build.
+//! `TIDEWATCH_ROWS` says how many rows; 100,000 by default, 5,000 in a debug build.
 
 #![allow(
     clippy::unwrap_used,
@@ -85,7 +85,7 @@ fn priced(what: &str, units: f64, bytes: u64, pages: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn search_and_export_read_each_row_once_and_hold_pages_only() {
-    let default = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
+    let default = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
     let rows: u64 = match std::env::var("TIDEWATCH_ROWS") {
         Ok(rows) => rows.parse().unwrap(),
         Err(_) => default,
@@ -110,7 +110,7 @@ async fn search_and_export_read_each_row_once_and_hold_pages_only() {
     let (mut bytes, mut loaded) = (0, 0);
     engine.database.enable_bulk_loading().unwrap();
     while loaded < rows {
-        let next = (loaded + 10_000).min(rows);
+        let next = (loaded + 500).min(rows);
         let items: Vec<_> = (loaded..next).map(|n| row(n, step)).collect();
         let done = engine
             .database

@@ -44,8 +44,8 @@ async fn new_writes_between_pages_neither_repeat_nor_hide_events() {
 
 /// A cursor that stands after row `n`, as Teleport writes it.
 fn teleports(n: u64, index: &str, old: bool) -> String {
-    let (at, id) = (DAY + n * 40, uid(n));
-    let date = if n * 40 < 86_400 {
+    let (at, id) = (DAY + n * 160, uid(n));
+    let date = if n * 160 < 86_400 {
         "2026-11-20"
     } else {
         "2026-11-21"
@@ -71,7 +71,7 @@ fn teleports(n: u64, index: &str, old: bool) -> String {
 async fn cursors_of_teleport_are_gone_on_from() {
     let engine = Engine::new();
     let table = table(&engine).await;
-    load(&engine, 4_000, 40, |_| json!({}));
+    load(&engine, 1_000, 160, |_| json!({}));
     let on = async |cursor: &str, order| {
         let cursor = Some(cursor.parse::<Cursor>().unwrap());
         numbers(
@@ -80,7 +80,7 @@ async fn cursors_of_teleport_are_gone_on_from() {
                 Search {
                     cursor,
                     order,
-                    limit: 900,
+                    limit: 250,
                     ..all()
                 },
                 |_| {},
@@ -90,17 +90,17 @@ async fn cursors_of_teleport_are_gone_on_from() {
     };
     let (up, down) = (Order::Ascending, Order::Descending);
     for old in [false, true] {
-        for n in [0, 1_234, 2_159, 2_160, 3_999] {
+        for n in [0, 300, 539, 540, 999] {
             let cursor = teleports(n, "0", old);
-            assert_eq!(on(&cursor, up).await, (n + 1..4_000).collect::<Vec<_>>());
+            assert_eq!(on(&cursor, up).await, (n + 1..1_000).collect::<Vec<_>>());
             assert_eq!(on(&cursor, down).await, (0..n).rev().collect::<Vec<_>>());
         }
     }
     // With the hash of an event, the page is read again from where its iterator says.
-    let with_key = teleports(1_000, "0", false).replace("{\"date\"", "{\"event_key\":\"9f86d081\",\"date\"");
-    assert_eq!(on(&with_key, up).await, (1_001..4_000).collect::<Vec<_>>());
+    let with_key = teleports(400, "0", false).replace("{\"date\"", "{\"event_key\":\"9f86d081\",\"date\"");
+    assert_eq!(on(&with_key, up).await, (401..1_000).collect::<Vec<_>>());
     let page = r#"{"date":"2026-11-21","iterator":"","event_key":"9f86d081"}"#;
-    assert_eq!(on(page, up).await, (2_160..4_000).collect::<Vec<_>>());
+    assert_eq!(on(page, up).await, (540..1_000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn an_index_beyond_floats_is_exact_and_a_rounded_one_skips_nothing() {
 async fn a_cursor_outside_the_window_ends_or_begins_it() {
     let engine = Engine::new();
     let table = table(&engine).await;
-    load(&engine, 4_000, 40, |_| json!({}));
+    load(&engine, 1_000, 160, |_| json!({}));
     // The second day alone, from its second minute.
     let window = |order, cursor: &str| Search {
         order,
@@ -173,15 +173,15 @@ async fn a_cursor_outside_the_window_ends_or_begins_it() {
     let on = async |order, n: u64| {
         numbers(&follow(&table, window(order, &teleports(n, "0", false)), |_| {}).await)
     };
-    let whole: Vec<u64> = (2_162..=2_500).collect();
+    let whole: Vec<u64> = (541..=625).collect();
     let (up, down) = (Order::Ascending, Order::Descending);
     assert_eq!(on(up, 5).await, whole);
-    assert_eq!(on(up, 2_160).await, whole);
-    assert_eq!(on(up, 3_000).await, Vec::<u64>::new());
+    assert_eq!(on(up, 540).await, whole);
+    assert_eq!(on(up, 800).await, Vec::<u64>::new());
     assert_eq!(on(down, 5).await, Vec::<u64>::new());
-    assert_eq!(on(down, 2_160).await, Vec::<u64>::new());
+    assert_eq!(on(down, 540).await, Vec::<u64>::new());
     let back: Vec<u64> = whole.iter().rev().copied().collect();
-    assert_eq!(on(down, 3_000).await, back);
+    assert_eq!(on(down, 800).await, back);
     let late = r#"{"date":"2027-01-01","iterator":""}"#;
     assert_eq!(
         numbers(&follow(&table, window(up, late), |_| {}).await),

@@ -308,7 +308,7 @@ impl Dynamo {
             let read = async move { request.send().await.map_err(Fault::of) };
             match tries.send("get", read).await {
                 Ok(answer) => return Ok(answer.item),
-                Err(fault) => tries.again(&fault).await?,
+                Err(fault) => tries.again_read(fault).await?,
             }
         }
     }

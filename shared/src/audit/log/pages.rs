@@ -158,7 +158,7 @@ impl Pages {
                         units,
                     }));
                 }
-                Err(fault) => tries.again(&fault).await?,
+                Err(fault) => tries.again_read(fault).await?,
             }
         }
     }

@@ -46,6 +46,14 @@ impl<'a> Tries<'a> {
         answer
     }
 
+    /// As [`again`](Self::again), after a read: what is unknown of it is just not there.
+    pub(super) async fn again_read(&mut self, fault: Fault) -> Result<(), LogError> {
+        match fault {
+            Fault::Unknown(said) => self.again(&Fault::NotSent(said)).await,
+            fault => self.again(&fault).await,
+        }
+    }
+
     /// Waits before the next try.
     ///
     /// # Errors
