@@ -92,7 +92,6 @@ const STATE_ITEMS: &[&str] = &[
 
 /// Events are written once and never deleted: that is left to their expiry.
 const AUDIT_ITEMS: &[&str] = &[
-    "BatchWriteItem",
     "DescribeContinuousBackups",
     "DescribeTable",
     "DescribeTimeToLive",

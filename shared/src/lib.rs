@@ -3,7 +3,7 @@
 //!
 //! | module | concept |
 //! |---|---|
-//! | [`audit`] | audit events: rows decoded exactly |
+//! | [`audit`] | audit events: rows decoded exactly; `audit::log` (feature `dynamodb`): emitted, searched, exported |
 //! | [`config`] | the one configuration document |
 //! | [`forward`] | stream records to dispositions to sinks |
 //! | `lake` (feature `lake`) | Parquet files of audit events that Teleport's Athena reader takes |

@@ -1,5 +1,6 @@
 //! What all commands share: global options, exit codes, AWS configuration and output.
 
+mod audit;
 mod aws;
 mod confirm;
 mod output;
@@ -8,6 +9,7 @@ mod watch_log;
 
 use clap::Args;
 
+pub use audit::audit_table;
 pub use aws::{Document, aws_config, document};
 pub use confirm::Consent;
 pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint, stamp};

@@ -18,6 +18,7 @@ use crate::cli::{Failure, Global};
   tidewatch up
   tidewatch table create --kind audit --table teleport.audit --dry-run
   tidewatch table verify --table teleport.audit
+  tidewatch audit search --type user.login --table teleport.audit
   tidewatch config check --config tidewatch.yaml
   tidewatch iam policy --for state --table teleport --layout teleport
 
@@ -50,6 +51,8 @@ pub enum Command {
     Table(crate::table::TableArgs),
     /// Look into a state table, and change it with care
     State(crate::state::StateArgs),
+    /// Search the audit log, export it, follow it
+    Audit(crate::audit::AuditArgs),
     /// Make, show, compact, break or reconfigure a watch log
     WatchLog(crate::watch_log::WatchLogArgs),
     /// Check a configuration document, print its schema

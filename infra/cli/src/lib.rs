@@ -6,12 +6,14 @@
 //! | [`config`] | `tidewatch config …` | check a configuration document, print its schema |
 //! | [`iam`] | `tidewatch iam …` | print the least policy for a table |
 //! | [`state`] | `tidewatch state …` | look into a state table, and change it with care |
+//! | [`audit`] | `tidewatch audit …` | search the audit log, export it, follow it |
 //! | [`watch_log`] | `tidewatch watch-log …` | make, show, compact, break and reconfigure the watch log of a state table |
 //! | [`up`] | `tidewatch up` | everything on one machine |
 //! | [`esm`] | – | Lambda's event source mapping, simulated |
 //! | [`command`] | – | the command line |
 //! | [`cli`] | – | what all commands share: options, exit codes, AWS clients, output |
 
+pub mod audit;
 pub mod cli;
 pub mod command;
 pub mod config;

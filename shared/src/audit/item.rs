@@ -107,7 +107,7 @@ fn write_number(text: &str, out: &mut Canonical) -> Result<(), Fault> {
     Ok(())
 }
 
-fn map(members: &HashMap<String, AttributeValue>, out: &mut Canonical) -> Result<(), Fault> {
+pub(super) fn map(members: &HashMap<String, AttributeValue>, out: &mut Canonical) -> Result<(), Fault> {
     let open = out.begin_map()?;
     for (key, member) in members {
         let at = out.key(key, false);

@@ -74,7 +74,7 @@ fn array(text: &str, out: &mut Canonical) -> Result<(), Fault> {
 }
 
 /// Members in the text's order, each value unparsed; duplicates are kept for `end_map` to refuse.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

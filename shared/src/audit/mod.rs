@@ -11,6 +11,8 @@ mod event;
 #[cfg(feature = "dynamodb")]
 mod item;
 mod legacy;
+#[cfg(feature = "dynamodb")]
+pub mod log;
 mod number;
 pub(crate) mod row;
 

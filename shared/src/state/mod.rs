@@ -63,7 +63,7 @@ mod write;
 pub use atomic::{Action, Condition, ConditionalAction, MAX_ATOMIC_WRITE_SIZE};
 pub use backend::Backend;
 pub use batch::BatchOutcome;
-mod teleport;
+pub(crate) mod teleport;
 
 #[cfg(feature = "autoscaling")]
 pub use autoscaling::{AutoScaling, AutoScalingError};

@@ -21,7 +21,7 @@ use super::{Entry, Item, Key, Layout, Partitioned, Revision};
 /// The longest sort key of DynamoDB, in bytes.
 const MAX_SORT_KEY: usize = 1024;
 /// The largest item of DynamoDB, in bytes, names of attributes included.
-pub(super) const MAX_ITEM: usize = 400 * 1024;
+pub(crate) const MAX_ITEM: usize = 400 * 1024;
 
 /// Teleport's constant: the partition of every item, and what precedes every key.
 const TELEPORT: &str = "teleport";
@@ -208,17 +208,40 @@ pub(super) fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The bytes of an item as DynamoDB counts them: names and values; a number up to 21.
-pub(super) fn size(item: &Attributes) -> usize {
+/// The bytes of an item as DynamoDB counts them: names and values.
+pub(crate) fn size(item: &Attributes) -> usize {
     item.iter()
-        .map(|(name, value)| {
-            let value = match value {
-                AttributeValue::S(text) => text.len(),
-                AttributeValue::B(bytes) => bytes.as_ref().len(),
-                AttributeValue::N(digits) => digits.len() / 2 + 1,
-                _ => 1,
-            };
-            name.len() + value
-        })
+        .map(|(name, value)| name.len() + value_size(value))
         .sum()
+}
+
+/// A map and a list cost three bytes, and one more for each of their members.
+fn value_size(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::N(digits) => number_size(digits),
+        AttributeValue::M(members) => {
+            let member = |(name, value): (&String, &AttributeValue)| name.len() + 1 + value_size(value);
+            3 + members.iter().map(member).sum::<usize>()
+        }
+        AttributeValue::L(elements) => 3 + elements.iter().map(|value| 1 + value_size(value)).sum::<usize>(),
+        AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+        AttributeValue::Ns(numbers) => numbers.iter().map(|digits| number_size(digits)).sum(),
+        AttributeValue::Bs(blobs) => blobs.iter().map(|bytes| bytes.as_ref().len()).sum(),
+        _ => 1,
+    }
+}
+
+/// A byte, one for each two digits that count before and behind the point, and one for a minus.
+fn number_size(digits: &str) -> usize {
+    let unsigned = digits.strip_prefix('-').unwrap_or(digits);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let (mut whole, mut fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    if fraction.is_empty() {
+        whole = whole.trim_end_matches('0');
+    } else if whole.is_empty() {
+        fraction = fraction.trim_start_matches('0');
+    }
+    whole.len().div_ceil(2) + fraction.len().div_ceil(2) + 1 + usize::from(unsigned.len() < digits.len())
 }

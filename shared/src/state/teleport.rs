@@ -211,7 +211,7 @@ fn digits(text: &str) -> Option<u64> {
     text.replace('_', "").parse().ok()
 }
 
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     if let Some(nanoseconds) = digits(text) {
         return Ok(Duration::from_nanos(nanoseconds));
     }
@@ -219,7 +219,7 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// As Go's YAML 1.1 has them.
-fn boolean(text: &str) -> Result<bool, &'static str> {
+pub(crate) fn boolean(text: &str) -> Result<bool, &'static str> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "true" | "True" | "TRUE" => Ok(true),
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False" | "FALSE" => Ok(false),

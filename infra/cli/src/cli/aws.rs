@@ -77,20 +77,24 @@ pub async fn document(global: &Global) -> Result<Document, LoadError> {
     let Some(uri) = named(global) else {
         return Ok(Document::Tidewatch(Config::load(None).await?));
     };
-    let text = if uri.starts_with("s3:") || uri.starts_with("ssm:") {
-        let sdk = load(&options(global)).await.map_err(|error| LoadError::Read {
-            uri: uri.to_owned(),
-            reason: error.to_string(),
-        })?;
-        read_text_with(uri, &sdk).await?
-    } else {
-        read_text(uri).await?
-    };
+    let text = text(global, uri).await?;
     Ok(if state::Config::is_teleport(&text) {
         Document::Teleport(state::Config::parse_teleport(&text, uri)?)
     } else {
         Document::Tidewatch(Config::parse(&text, uri, overrides())?)
     })
+}
+
+/// The text of a document; one in S3 or SSM is read by the global options.
+pub(super) async fn text(global: &Global, uri: &str) -> Result<String, LoadError> {
+    if uri.starts_with("s3:") || uri.starts_with("ssm:") {
+        let sdk = load(&options(global)).await.map_err(|error| LoadError::Read {
+            uri: uri.to_owned(),
+            reason: error.to_string(),
+        })?;
+        return read_text_with(uri, &sdk).await;
+    }
+    read_text(uri).await
 }
 
 /// A variable that is set to nothing names no document.
@@ -108,7 +112,7 @@ pub(super) fn options(global: &Global) -> AwsConfig {
     }
 }
 
-async fn load(settings: &AwsConfig) -> Result<SdkConfig, SecretError> {
+pub(super) async fn load(settings: &AwsConfig) -> Result<SdkConfig, SecretError> {
     let loader = settings.loader().await?;
     if settings.endpoint_url.as_deref().is_some_and(is_local) {
         return Ok(local(loader, settings).load().await);

@@ -117,14 +117,14 @@ async fn work(scope: LockScope, output: Output, command: &[String]) -> Result<Ex
 
 /// A signal that asks to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     Interrupt,
     Terminate,
     HangUp,
 }
 
 /// Waits for a signal that asks to end: INT, TERM or HUP.
-pub(super) async fn interrupted() -> Asked {
+pub(crate) async fn interrupted() -> Asked {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

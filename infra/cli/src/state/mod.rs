@@ -5,7 +5,7 @@ mod dump;
 mod file;
 mod get;
 mod load;
-mod lock;
+pub(crate) mod lock;
 mod ls;
 mod put;
 mod rm;
