@@ -149,6 +149,7 @@ impl Dir {
                 objects.push(Listed {
                     name: name.to_owned(),
                     size: metadata.len(),
+                    modified: metadata.modified().ok(),
                 });
             }
         }
