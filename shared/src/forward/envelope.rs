@@ -1,9 +1,9 @@
 //! What a line holds: the event alone, or the event in an envelope.
 //!
-//! The envelope is a JSON object: `id`, `origin` (`stream`), `event_id` (the stream's eventID), `sequence_number`,
+//! The envelope is a JSON object: `id`, `origin` (`stream`, or where a task has the record from), `event_id` (the stream's eventID), `sequence_number`,
 //! `created` (the record's creation time, RFC 3339 with milliseconds, where known), `session_id` and `event_index` (the
-//! row's keys, exact), `event_type`, and last `event`, as stored. It depends on the record alone, so a repeat is the same
-//! byte for byte.
+//! row's keys, exact), `event_type`, and last `event`, as stored. It depends on the record and its origin alone, so what Lambda repeats
+//! is the same byte for byte.
 
 use std::time::SystemTime;
 
@@ -32,6 +32,7 @@ struct Envelope<'a> {
 
 /// Appends an event's envelope to `out`.
 pub(crate) fn write(
+    origin: &str,
     event: &Event<'_>,
     event_id: Option<&str>,
     sequence_number: &str,
@@ -43,7 +44,7 @@ pub(crate) fn write(
     let created = created.and_then(|at| OffsetDateTime::from(at).format(&format).ok());
     let envelope = Envelope {
         id: &event.id,
-        origin: "stream",
+        origin,
         event_id,
         sequence_number,
         created,
