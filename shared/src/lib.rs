@@ -42,3 +42,8 @@ pub mod watch;
 #[path = "../tests/state/engine.rs"]
 #[allow(clippy::unwrap_used, clippy::panic, dead_code)]
 mod engine;
+
+/// The S3 engine of the integration tests.
+#[cfg(all(test, feature = "dynamodb", feature = "s3"))]
+#[path = "../tests/support/store.rs"]
+mod store;

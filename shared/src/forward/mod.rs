@@ -29,6 +29,8 @@ mod remembered;
 mod report;
 mod route;
 mod serve;
+#[cfg(all(test, feature = "dynamodb", feature = "s3"))]
+mod simulation;
 mod sink;
 pub mod sinks;
 mod spill;

@@ -1,5 +1,6 @@
 //! One sink and one batch: tries until all is delivered, put aside in the spool, or time runs out.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -331,11 +332,9 @@ impl NamedSink {
     ) -> Result<usize, SinkError> {
         if let (Some(most), Some(place)) = (self.config.max_event_bytes, &self.places.spill) {
             for record in batch.iter().filter(|record| record.outgoing.line.len() > most) {
-                let position = record.outgoing.position;
-                if !pointers.contains_key(&position) {
+                if let Entry::Vacant(entry) = pointers.entry(record.outgoing.position) {
                     let pointer = spill(place, record).await;
-                    let pointer = pointer.map_err(|error| SinkError(format!("the spill failed: {error}")))?;
-                    pointers.insert(position, pointer);
+                    entry.insert(pointer.map_err(|error| SinkError(format!("the spill failed: {error}")))?);
                 }
             }
         }

@@ -36,7 +36,7 @@ impl Spool {
     }
 
     /// The same with a mistake in it.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "dynamodb", feature = "s3"))]
     pub(crate) fn planted(self, plant: Option<Plant>) -> Self {
         Self { plant, ..self }
     }
