@@ -71,7 +71,7 @@ async fn every_sample_gives_exactly_what_is_expected_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
         let document = format!(
-            "quarantine: file://{path}/quarantine\nsinks: {{ local: {{ uri: 'file://{path}/out' }} }}"
+            "quarantine: file://{path}/quarantine\nsinks: {{ archive: {{ uri: 'file://{path}/out' }} }}"
         );
         let config = Config::parse(&document, "test", []).unwrap();
         let clock = Clock::system();
