@@ -37,7 +37,7 @@ pub(crate) fn write(
     event_id: Option<&str>,
     sequence_number: &str,
     created: Option<SystemTime>,
-    payload: &str,
+    payload: &[u8],
     out: &mut Vec<u8>,
 ) {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -51,7 +51,7 @@ pub(crate) fn write(
         session_id: &event.session_id,
         event_index: serde_json::from_str(&event.event_index).ok(),
         event_type: event.event_type.as_deref(),
-        event: serde_json::from_str(payload).ok(),
+        event: serde_json::from_slice(payload).ok(),
     };
     // A Vec takes all, and the payload is JSON that we wrote.
     let _ = serde_json::to_writer(out, &envelope);

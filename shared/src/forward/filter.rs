@@ -12,12 +12,12 @@ use crate::audit::Event;
 use crate::config::{FilterConfig, Pattern, RuleConfig};
 
 /// Whether the event with this canonical payload passes.
-pub(crate) fn passes(filter: &FilterConfig, event: &Event<'_>, payload: &str) -> bool {
+pub(crate) fn passes(filter: &FilterConfig, event: &Event<'_>, payload: &[u8]) -> bool {
     let matched = |rules: &[RuleConfig]| rules.iter().any(|rule| matches(rule, event, payload));
     (filter.allow.is_empty() || matched(&filter.allow)) && !matched(&filter.deny)
 }
 
-fn matches(rule: &RuleConfig, event: &Event<'_>, payload: &str) -> bool {
+fn matches(rule: &RuleConfig, event: &Event<'_>, payload: &[u8]) -> bool {
     let one_of = |patterns: &[Pattern], text: Option<&str>| {
         text.is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(text)))
     };
@@ -31,7 +31,7 @@ fn matches(rule: &RuleConfig, event: &Event<'_>, payload: &str) -> bool {
 }
 
 /// The text at a dotted name: a string's contents, a number or boolean as it is written; none for anything else.
-pub(crate) fn text<'a>(json: &'a str, name: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn text<'a>(json: &'a [u8], name: &str) -> Option<Cow<'a, str>> {
     let value = find(json, name)?;
     match value.as_bytes().first()? {
         b'"' => match value.strip_prefix('"')?.strip_suffix('"')? {
@@ -45,8 +45,8 @@ pub(crate) fn text<'a>(json: &'a str, name: &str) -> Option<Cow<'a, str>> {
 
 /// The value at a dotted name. A key may have dots itself, such as `addr.remote`; of several readings the first in the
 /// order of keys counts.
-fn find<'a>(json: &'a str, name: &str) -> Option<&'a str> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
+fn find<'a>(json: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
     Find(name).deserialize(&mut deserializer).ok()?
 }
 
@@ -79,7 +79,7 @@ impl<'de> Visitor<'de> for Find<'_> {
                 Some((_, Some(rest))) => {
                     found = map
                         .next_value::<&RawValue>()
-                        .map(|inner| find(inner.get(), rest))?;
+                        .map(|inner| find(inner.get().as_bytes(), rest))?;
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -114,7 +114,7 @@ mod tests {
             ("g.x", None),
             ("", None),
         ] {
-            assert_eq!(text(json, name).as_deref(), found, "{name}");
+            assert_eq!(text(json.as_bytes(), name).as_deref(), found, "{name}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! Lambda's event ─▶ records ─▶ dispositions ─┬─▶ quarantine (before the first sink call)
 //! or a task's      (record)    (disposition) └─▶ routes ─▶ each sink by itself ─▶ one cut
-//! (handed)                                       (route)   (serve, spool, spill)
+//! (handed)                                       (route)   (serve, park, spill)
 //! ```
 //! - Each record ends as delivered, waiting in a spool, filtered, skipped, to be retried, or quarantined with its raw form
 //!   and a reason.
@@ -22,6 +22,7 @@ mod envelope;
 mod filter;
 pub mod handed;
 mod invoke;
+mod park;
 mod plant;
 mod quarantine;
 mod record;
@@ -38,7 +39,6 @@ mod spool;
 mod start;
 mod tries;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -114,26 +114,34 @@ const SLACK: Duration = Duration::from_secs(1);
 /// Longest time for one try of the quarantine or a spool: a connection that died while the environment slept must not use up all.
 const OBJECT_TRY: Duration = Duration::from_secs(10);
 
-/// Positions in the batch of records that ended otherwise than delivered to all sinks.
+/// How records ended that were to be delivered, by their position in the batch.
 struct Ends {
-    /// That some sink's filter let through.
-    routed: HashSet<usize>,
-    refused: HashSet<usize>,
-    parked: HashSet<usize>,
+    /// Some sink's filter let it through.
+    routed: Vec<bool>,
+    refused: Vec<bool>,
+    parked: Vec<bool>,
 }
 
 impl Ends {
-    fn new(routes: &[Route<'_>], served: &[Served]) -> Self {
-        let records = routes.iter().flat_map(|route| &route.records);
-        Self {
-            routed: records.map(|record| record.outgoing.position).collect(),
-            refused: served
-                .iter()
-                .flat_map(|served| &served.refused)
-                .copied()
-                .collect(),
-            parked: served.iter().flat_map(|served| &served.parked).copied().collect(),
+    fn new(records: usize, routes: &[Route<'_>], served: &[Served]) -> Self {
+        let mut ends = Self {
+            routed: vec![false; records],
+            refused: vec![false; records],
+            parked: vec![false; records],
+        };
+        let mark = |marks: &mut Vec<bool>, at: usize| {
+            if let Some(mark) = marks.get_mut(at) {
+                *mark = true;
+            }
+        };
+        for record in routes.iter().flat_map(|route| &route.records) {
+            mark(&mut ends.routed, record.outgoing.position);
         }
+        for served in served {
+            served.refused.iter().for_each(|at| mark(&mut ends.refused, *at));
+            served.parked.iter().for_each(|at| mark(&mut ends.parked, *at));
+        }
+        ends
     }
 }
 
@@ -196,7 +204,12 @@ impl Forwarder {
             records_in: judged.len(),
             ..Report::default()
         };
-        self.count(&judged, cut, &Ends::new(&routes, &served), &mut report);
+        self.count(
+            &judged,
+            cut,
+            &Ends::new(judged.len(), &routes, &served),
+            &mut report,
+        );
         for (route, mut served) in routes.iter().zip(served) {
             served.report.filtered = route.filtered;
             report.repeats += served.report.repeats;
@@ -246,13 +259,14 @@ impl Forwarder {
     fn count(&self, judged: &[Judged<'_>], cut: Option<usize>, ends: &Ends, report: &mut Report) {
         let end = cut.unwrap_or(judged.len());
         report.retried = judged.len() - end;
+        let is = |marks: &[bool], at: usize| marks.get(at).copied().unwrap_or_default();
         let mut oldest: Option<SystemTime> = None;
         for (at, judged) in judged.iter().enumerate().take(end) {
             match &judged.disposition {
                 // Delivered to other sinks perhaps, but not to all.
-                Disposition::Deliver(..) if ends.refused.contains(&at) => report.quarantined += 1,
-                Disposition::Deliver(..) if ends.parked.contains(&at) => report.spooled += 1,
-                Disposition::Deliver(..) if !ends.routed.contains(&at) => report.filtered += 1,
+                Disposition::Deliver(..) if is(&ends.refused, at) => report.quarantined += 1,
+                Disposition::Deliver(..) if is(&ends.parked, at) => report.spooled += 1,
+                Disposition::Deliver(..) if !is(&ends.routed, at) => report.filtered += 1,
                 Disposition::Deliver(..) => {
                     report.delivered += 1;
                     oldest = oldest.into_iter().chain(judged.created).min();

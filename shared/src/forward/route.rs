@@ -17,7 +17,7 @@ pub(crate) struct Routed<'a> {
     pub(crate) outgoing: Outgoing<'a>,
     pub(crate) event: &'a Event<'a>,
     /// The canonical event.
-    pub(crate) payload: &'a str,
+    pub(crate) payload: &'a [u8],
 }
 
 /// What one sink is to be given of a batch, in order.
@@ -40,7 +40,7 @@ struct Deliverable<'a> {
     at: usize,
     judged: &'a Judged<'a>,
     event: &'a Event<'a>,
-    payload: &'a str,
+    payload: &'a [u8],
     envelope: Range<usize>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Deliverables<'a> {
             let Disposition::Deliver(event, payload) = &judged.disposition else {
                 continue;
             };
-            let payload = std::str::from_utf8(out.get(payload.clone())).unwrap_or_default();
+            let payload = out.get(payload.clone());
             let start = all.envelopes.len();
             if enveloped {
                 envelope::write(
@@ -122,7 +122,7 @@ impl<'a> Deliverables<'a> {
                     day: record.event.day,
                     sequence_number: record.judged.sequence_number.as_deref().unwrap_or_default(),
                     line: match sink.config.format {
-                        Format::Event => record.payload.as_bytes(),
+                        Format::Event => record.payload,
                         Format::Envelope => self.envelopes.get(record.envelope.clone()).unwrap_or_default(),
                     },
                 },

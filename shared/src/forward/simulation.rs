@@ -5,7 +5,12 @@
 //! Checked: nothing is lost, and the first deliveries of a key are in order. Then mistakes are planted, and each must be
 //! found.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -140,7 +145,7 @@ impl World {
                 spool: Some(Arc::clone(&spool)),
                 spill: None,
             };
-            let sink = NamedSink::new("a", &config.sinks["a"], target.clone(), places);
+            let sink = NamedSink::new("a", &config.sinks["a"], Arc::<Target>::clone(&target), places);
             let forwarder = Forwarder {
                 sinks: vec![sink],
                 quarantine: store.beside().objects("quarantine"),

@@ -26,7 +26,7 @@ struct Pointer<'a> {
 
 /// Writes an event to the spill; answers the pointer's line. One PUT, and a HEAD if it is there already.
 pub(crate) async fn spill(spill: &Objects, record: &Routed<'_>) -> Result<Vec<u8>, ObjectsError> {
-    let body = record.payload.as_bytes();
+    let body = record.payload;
     let name = format!("{}/{}.json", record.event.day, objects::hash(body));
     let version_id = spill.put_versioned(&name, body.to_vec()).await?;
     let time = filter::text(record.payload, "time");
