@@ -275,6 +275,8 @@ impl Forwarder {
                 Disposition::Quarantine(_) => report.quarantined += 1,
             }
         }
+        // What a task hands over is late for reasons of its own.
+        let oldest = oldest.filter(|_| report.origin.is_none());
         report.lag = oldest.map(|created| self.clock.now().duration_since(created).unwrap_or_default());
     }
 

@@ -30,7 +30,7 @@ pub struct Report {
     pub spilled: usize,
     /// Deliveries that a sink, or its spool, was spared because this environment remembers them.
     pub repeats: usize,
-    /// Age of the oldest delivered record, where creation times are known.
+    /// Age of the oldest delivered record of the stream, where creation times are known.
     pub lag: Option<Duration>,
     /// Time the batch took.
     pub took: Duration,

@@ -18,6 +18,7 @@ async fn they_go_to_the_sink_that_they_are_for_and_never_to_the_spool() {
         (first.report.origin, first.report.retried),
         (Some(Origin::Drain), 2)
     );
+    assert_eq!(first.report.lag, None);
     assert!(begun.elapsed().as_secs() <= 10, "{:?}", begun.elapsed());
     assert!(setup.objects("spool/a").is_empty() && setup.lines("b").is_empty());
     assert!(!first.report.sinks.contains_key("b"));

@@ -101,11 +101,15 @@ async fn what_waits_is_not_appended_again_by_a_redelivery() {
     setup.fake("b").set(Behaviour::Fail);
     let handled = setup.handle(&payload(&batch(1..=4))).await.unwrap();
     assert_eq!(handled.first_failed.as_deref(), Some("1"));
-    setup.fake("a").set(Behaviour::Work);
     setup.fake("b").set(Behaviour::Work);
-    setup.drain().await;
     let handled = setup.handle(&payload(&batch(1..=3))).await.unwrap();
     assert_eq!((handled.first_failed, handled.report.repeats), (None, 3));
+    assert_eq!(
+        (handled.report.spooled, handled.report.sinks["a"].spooled),
+        (3, 0)
+    );
+    assert_eq!(setup.objects("spool/a").len(), 1);
+    setup.fake("a").set(Behaviour::Work);
     setup.drain().await;
     assert_eq!(setup.lines("a"), lines(1..=4));
     assert_eq!(setup.lines("b"), lines(1..=3));
@@ -163,6 +167,31 @@ async fn a_queue_of_many_payloads_is_drained_in_order() {
         })
         .collect();
     assert_eq!(found, (1..=15).collect::<Vec<_>>());
+}
+
+/// Every queue is found, whatever its name, and one whose sink hangs does not keep the others waiting.
+#[tokio::test(start_paused = true)]
+async fn each_queue_is_drained_by_itself() {
+    let names = ["a", "a-b", "a0", "a_b", "b", "probe"];
+    let setup = Setup::spooled(&names.map(|name| (name, "spool: always"))).await;
+    setup.handle(&payload(&batch(1..=3))).await.unwrap();
+    setup.fake("a0").set(Behaviour::Hang);
+    let report = setup.drain().await;
+    assert!(report.sinks.keys().eq(names), "{report:?}");
+    for name in names {
+        let taken = if name == "a0" { 0 } else { 3 };
+        assert_eq!(
+            (report.sinks[name].records, setup.lines(name).len()),
+            (taken, taken),
+            "{name}"
+        );
+    }
+    setup.fake("a0").set(Behaviour::Work);
+    let report = setup.drain().await;
+    assert!(report.sinks.keys().eq(&["a0"]), "{report:?}");
+    assert_eq!(report.error, None);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["sinks"]["a0"]["records"], 3, "{json}");
 }
 
 /// Where the spool cannot be looked at or written, records are reported: what waits is never overtaken.
