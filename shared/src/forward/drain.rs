@@ -100,7 +100,6 @@ pub async fn drain(spool: &Spool, forward: &dyn Invoke, clock: &Clock, options: 
             clock,
             options,
             sink: &sink,
-            positions: BTreeMap::new(),
             report: SinkReport::default(),
         };
         if !options.dry_run
@@ -127,8 +126,6 @@ struct Run<'a> {
     clock: &'a Clock,
     options: Options,
     sink: &'a str,
-    /// Records of an object that were acknowledged, should a lower name have come between.
-    positions: BTreeMap<String, usize>,
     report: SinkReport,
 }
 
@@ -139,12 +136,11 @@ impl Run<'_> {
             self.in_time()?;
             match self.read(&object).await? {
                 Some(text) => {
-                    self.object(&object, &text).await?;
+                    self.object(&text).await?;
                     self.spool
                         .remove(&object.name)
                         .await
                         .map_err(|error| error.to_string())?;
-                    self.positions.remove(&object.name);
                     self.report.objects += 1;
                 }
                 None if gone < GONE => gone += 1,
@@ -173,13 +169,13 @@ impl Run<'_> {
     }
 
     /// Hands an object's records over until all are acknowledged.
-    async fn object(&mut self, object: &Listed, text: &str) -> Result<(), String> {
+    async fn object(&mut self, text: &str) -> Result<(), String> {
         let records: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
         let handed = Handed {
             origin: Origin::Drain,
             sink: Some(self.sink.into()),
         };
-        let mut at = self.positions.get(&object.name).copied().unwrap_or_default();
+        let mut at = 0;
         while let Some(rest) = records.get(at..).filter(|rest| !rest.is_empty()) {
             self.in_time()?;
             let (payload, count) = handed.payload(rest.iter().copied());
@@ -201,7 +197,6 @@ impl Run<'_> {
                     .ok_or("the answer names a record that was not handed over")?,
             };
             at += done;
-            self.positions.insert(object.name.clone(), at);
             self.report.records += done;
             self.report.bytes += given.iter().take(done).map(|raw| raw.len() + 1).sum::<usize>();
             if done == 0 {

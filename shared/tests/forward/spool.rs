@@ -47,6 +47,17 @@ async fn what_a_sink_does_not_take_waits_and_all_that_follows_waits_with_it() {
     assert_eq!(setup.lines("b"), lines(1..=7));
 
     let report = setup.drain_as(true).await;
+    assert!(
+        report.dry_run && report.sinks["a"].left.oldest_seconds.is_some(),
+        "{report:?}"
+    );
+    let bytes: usize = setup
+        .objects("spool/a")
+        .iter()
+        .flat_map(|(_, lines)| lines)
+        .map(|line| line.len() + 1)
+        .sum();
+    assert_eq!(report.sinks["a"].left.bytes, bytes as u64);
     assert_eq!(
         (report.sinks["a"].records, report.sinks["a"].left.objects),
         (0, 2)
