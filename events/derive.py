@@ -18,6 +18,8 @@ from decimal import Decimal
 
 HERE = pathlib.Path(__file__).resolve().parent
 NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
+ORIGINS = ("drain", "quarantine", "redrive", "backfill")
+SINK = "archive"  # the one sink of whoever runs these cases
 WITHIN = 3600  # a MODIFY without its old image is believed this long after CreatedAt, seconds
 
 
@@ -139,7 +141,7 @@ def day(image, event):
     return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%d")
 
 
-def dispose(record):
+def dispose(record, judged=False):
     """(file, line) to deliver, or "skipped", or "unproven"; poison raises."""
     check(isinstance(record, dict))
     name = record.get("eventName")
@@ -159,27 +161,51 @@ def dispose(record):
         return "skipped"
     if name == "MODIFY":
         news = changed(image, event, change)
-        if not news:
+        if not news and not (news is None and judged):
             return "unproven" if news is None else "skipped"
     return f"{day(image, event)}.ndjson", line(event)
 
 
+def fails(text):
+    return {"answer": {"error": text}, "delivered": {}, "quarantined": [], "metrics": {}}
+
+
+def known(record, name):
+    """What can be told of a record that cannot be read."""
+    record = record if isinstance(record, dict) else {}
+    return (record if name == "eventID" else record.get("dynamodb", {})).get(name)
+
+
 def expect(document):
+    header = document.get("tidewatch", {})
+    handed = "tidewatch" in document
     if not isinstance(document.get("Records"), list):
-        return {"answer": {"error": "Records"}, "delivered": {}, "quarantined": [], "metrics": {}}
-    delivered, quarantined, sent = {}, [], set()
+        return fails("Records")
+    if handed and not (isinstance(header, dict) and header.get("origin") in ORIGINS
+                       and set(header) <= {"origin", "sink"} and isinstance(header.get("sink", ""), str)):
+        return fails("Records")
+    origin, sink = header.get("origin"), header.get("sink")
+    if sink not in (None, SINK):
+        return fails(sink)
+    # What waited for a sink was found to be new before it waited.
+    judged = origin == "drain" or (origin == "quarantine" and sink is not None)
+    delivered, quarantined, sent, failures = {}, [], set(), []
     count = dict.fromkeys(("records_in", "delivered", "skipped", "quarantined", "retried", "repeats"), 0)
-    for record in document["Records"]:
-        count["records_in"] += 1
+    count["records_in"] = len(document["Records"])
+    for position, record in enumerate(document["Records"]):
         try:
-            what = dispose(record)
+            what = dispose(record, judged)
         except Poison as poison:
+            if origin == "quarantine":
+                # It is in quarantine already: it stays there, and its place is told.
+                failures = [{"itemIdentifier": known(record, "SequenceNumber")}]
+                count["retried"] = count["records_in"] - position
+                break
             count["quarantined"] += 1
-            known = record if isinstance(record, dict) else {}
             quarantined.append({
                 "kind": str(poison),
-                "event_id": known.get("eventID"),
-                "sequence_number": known.get("dynamodb", {}).get("SequenceNumber"),
+                "event_id": known(record, "eventID"),
+                "sequence_number": known(record, "SequenceNumber"),
             })
             continue
         if isinstance(what, str):
@@ -194,7 +220,8 @@ def expect(document):
             continue
         sent.add(what)
         delivered.setdefault(what[0], []).append(what[1])
-    return {"answer": {"batchItemFailures": []}, "delivered": delivered, "quarantined": quarantined, "metrics": count}
+    return {"answer": {"batchItemFailures": failures}, "delivered": delivered, "quarantined": quarantined,
+            "metrics": count}
 
 
 def main():

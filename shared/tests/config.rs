@@ -1,10 +1,10 @@
 //! The configuration document: every fault at once, each with its place; secrets are shown nowhere.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;
 
-use tidewatch::config::{Config, Format, ModifyUnproven, ObjectsUri, Secret, SinkUri};
+use tidewatch::config::{Config, Format, ModifyUnproven, ObjectsUri, OnFailure, Secret, SinkUri, SpoolUse};
 
 fn variables(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter()
@@ -134,6 +134,117 @@ fn settings_keep_their_bounds() {
         if let Ok(config) = config {
             assert_eq!(config.modify_unproven, ModifyUnproven::Forward);
         }
+    }
+}
+
+/// A document with a sink `a` of these settings, and further ones of the document.
+fn sink(settings: &str, document: &str) -> Result<Config, String> {
+    let text =
+        format!("quarantine: file:///q\nsinks: {{ a: {{ uri: 'stdout://', {settings} }} }}\n{document}\n");
+    Config::parse(&text, "t", []).map_err(|faults| faults.to_string())
+}
+
+#[test]
+fn a_sink_spools_where_there_is_a_spool_unless_it_says_otherwise() {
+    let spool = "spool: s3://audit/spool\nspill: file:///spill";
+    let read = |settings: &str, document: &str| sink(settings, document).unwrap().sinks["a"].clone();
+    let plain = read("", "");
+    assert_eq!(
+        (plain.on_failure, plain.spool, plain.budget),
+        (OnFailure::Retry, SpoolUse::Failure, Duration::from_secs(10))
+    );
+    assert!(plain.filter.is_empty() && plain.max_event_bytes.is_none());
+    assert_eq!(read("", spool).on_failure, OnFailure::Spool);
+    assert_eq!(read("on_failure: retry", spool).on_failure, OnFailure::Retry);
+    let full = read(
+        "on_failure: spool, spool: always, budget: 2s, max_event_bytes: 4096",
+        spool,
+    );
+    assert_eq!(
+        (full.spool, full.budget),
+        (SpoolUse::Always, Duration::from_secs(2))
+    );
+    assert_eq!(full.max_event_bytes, Some(4096));
+    for (settings, document, told) in [
+        ("on_failure: spool", "", "sinks.a.on_failure: needs a spool"),
+        ("spool: always", "", "sinks.a.spool: needs a spool"),
+        (
+            "max_event_bytes: 5000",
+            "",
+            "sinks.a.max_event_bytes: needs a spill",
+        ),
+        ("max_event_bytes: 4095", spool, "from 4096"),
+        (
+            "on_failure: retry, spool: always",
+            spool,
+            "sinks.a.spool: always and on_failure",
+        ),
+        ("on_failure: perhaps", spool, "spool or retry is due"),
+        ("spool: never", spool, "failure or always is due"),
+        ("budget: 1ms", spool, "sinks.a.budget: a duration"),
+        // One cause, one fault.
+        (
+            "spool: always",
+            "spool: ftp://x",
+            "t:3:8: spool: ftp:// holds no objects",
+        ),
+    ] {
+        let fault = sink(settings, document).unwrap_err();
+        assert!(
+            fault.contains(told) && fault.contains(" 1 fault"),
+            "{settings}: {fault}"
+        );
+    }
+}
+
+#[test]
+fn filters_are_lists_of_rules_and_their_faults_have_places() {
+    let read =
+        |filter: &str| sink(&format!("filter: {filter}"), "").map(|config| config.sinks["a"].filter.clone());
+    let filter = read("{ allow: [{ types: [session.*, user.login], users: alice }, { codes: [T1] }], deny: [{ labels: { server_labels.env: [dev, test*] } }] }").unwrap();
+    assert_eq!((filter.allow.len(), filter.deny.len()), (2, 1));
+    let [types, login] = &filter.allow[0].types[..] else {
+        panic!("{filter:?}")
+    };
+    assert!(types.matches("session.start") && !types.matches("sessio") && login.matches("user.login"));
+    assert!(!login.matches("user.login2") && filter.allow[0].users[0].matches("alice"));
+    assert_eq!(filter.deny[0].labels["server_labels.env"].len(), 2);
+    for (filter, told) in [
+        ("{ allow: [] }", "sinks.a.filter.allow: at least one rule"),
+        ("{ allow: x }", "sinks.a.filter.allow: a list is due"),
+        ("{ deny: [{}] }", "sinks.a.filter.deny[0]: a rule has"),
+        (
+            "{ deny: [{ types: [a] }, { types: [] }] }",
+            "sinks.a.filter.deny[1].types: at least one text",
+        ),
+        (
+            "{ deny: [{ types: ['a*b'] }] }",
+            "sinks.a.filter.deny[0].types: a text is due",
+        ),
+        (
+            "{ deny: [{ types: [''] }] }",
+            "sinks.a.filter.deny[0].types: a text is due",
+        ),
+        (
+            "{ deny: [{ colour: red, codes: a }] }",
+            "sinks.a.filter.deny[0].colour: unknown",
+        ),
+        (
+            "{ deny: [{ labels: {} }] }",
+            "sinks.a.filter.deny[0].labels: at least one name",
+        ),
+        (
+            "{ deny: [{ labels: { a: { b: c } } }] }",
+            "sinks.a.filter.deny[0].labels.a: a list of texts",
+        ),
+        ("{ permit: [{ codes: a }] }", "sinks.a.filter.permit: unknown"),
+    ] {
+        let fault = read(filter).unwrap_err();
+        assert!(
+            fault.contains(told) && fault.contains(" 1 fault"),
+            "{filter}: {fault}"
+        );
+        assert!(fault.contains("t:2:"), "{fault}");
     }
 }
 
@@ -321,6 +432,19 @@ fn the_schema_and_the_reader_agree() {
     for name in names(&schema["$defs"]["AwsConfig"]) {
         assert!(read(format!("aws: {{ {name}: x }}")), "{name}");
     }
+    for name in names(&schema["$defs"]["FilterConfig"]) {
+        assert!(
+            read(format!("sinks: {{ a: {{ filter: {{ {name}: x }} }} }}")),
+            "{name}"
+        );
+    }
+    for name in names(&schema["$defs"]["RuleConfig"]) {
+        let rule = format!("sinks: {{ a: {{ filter: {{ deny: [{{ {name}: x }}] }} }} }}");
+        assert!(read(rule), "{name}");
+    }
+    let mut filter = names(&schema["$defs"]["FilterConfig"]);
+    filter.extend(names(&schema["$defs"]["RuleConfig"]));
+    assert_eq!(filter.join(" "), "allow deny types codes users labels");
     let mut known = names(&schema);
     known.extend(names(&schema["$defs"]["SinkConfig"]));
     known.extend(names(&schema["$defs"]["AwsConfig"]));
@@ -328,14 +452,21 @@ fn the_schema_and_the_reader_agree() {
     let mut all = vec![
         "access_key",
         "aws",
+        "budget",
         "endpoint_url",
+        "filter",
         "format",
+        "max_event_bytes",
         "modify_unproven",
+        "on_failure",
         "profile",
         "quarantine",
         "region",
         "secret_key",
         "sinks",
+        "spill",
+        "spool",
+        "spool",
         "timeout",
         "uri",
     ];

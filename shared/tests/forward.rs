@@ -8,8 +8,12 @@
     clippy::disallowed_methods
 )]
 
+#[path = "forward/handed.rs"]
+mod handed;
 #[path = "forward/records.rs"]
 mod records;
+#[path = "forward/spool.rs"]
+mod spool;
 mod support;
 
 use std::sync::atomic::Ordering;

@@ -257,6 +257,51 @@ async fn conflicts_are_tried_again_and_taken_names_are_done() {
     }
 }
 
+/// The version is told whether the object was written or found; without versions there is none.
+#[tokio::test]
+async fn the_version_that_stands_there_is_told() {
+    use aws_smithy_http_client::test_util::{ReplayEvent, StaticReplayClient};
+    let answer = |status: u16, version: Option<&str>| {
+        let request = http::Request::builder().uri("https://unused/");
+        let mut response = http::Response::builder().status(status);
+        if let Some(version) = version {
+            response = response.header("x-amz-version-id", version);
+        }
+        ReplayEvent::new(
+            request.body(aws_sdk_s3::primitives::SdkBody::empty()).unwrap(),
+            response.body(aws_sdk_s3::primitives::SdkBody::empty()).unwrap(),
+        )
+    };
+    let answers = vec![
+        answer(200, Some("v1")),
+        answer(412, None),
+        answer(200, Some("v1")),
+        answer(200, None),
+        answer(412, None),
+        answer(404, None),
+    ];
+    let replay = StaticReplayClient::new(answers);
+    let config = aws_sdk_s3::Config::builder()
+        .with_test_defaults()
+        .region(aws_sdk_s3::config::Region::new("us-east-1"))
+        .http_client(replay.clone())
+        .build();
+    let location = S3Location {
+        bucket: "audit-bucket".to_owned(),
+        ..S3Location::default()
+    };
+    let objects = Objects::s3(aws_sdk_s3::Client::from_conf(config), location);
+    let put = async || objects.put_versioned("x.json", b"x".to_vec()).await;
+    assert_eq!(put().await.unwrap().as_deref(), Some("v1"));
+    assert_eq!(put().await.unwrap().as_deref(), Some("v1"));
+    assert_eq!(put().await.unwrap(), None);
+    // Gone since: tried again, for the pointer must point to something.
+    assert!(put().await.is_err());
+    let requests: Vec<_> = replay.actual_requests().collect();
+    let methods: Vec<&str> = requests.iter().map(|request| request.method()).collect();
+    assert_eq!(methods, ["PUT", "PUT", "HEAD", "PUT", "PUT", "HEAD"]);
+}
+
 /// Another content has another name; a sequence number that is none leads nowhere else.
 #[test]
 fn names_are_of_the_content_and_hold_digits_only() {

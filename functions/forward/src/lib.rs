@@ -2,7 +2,8 @@
 //! [`Feed`], and turns the answer into Lambda's.
 //!
 //! One binary serves both. A payload is the feed's if the configuration has a section `watch` and it comes from that
-//! table's stream, from Kinesis or from a failure queue; every other one is the forwarder's.
+//! table's stream, from Kinesis or from a failure queue; every other one is the forwarder's, Lambda's or what a task hands
+//! over.
 
 mod metrics;
 

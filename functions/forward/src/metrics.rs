@@ -28,6 +28,9 @@ fn forwarded(function: &str, report: &forward::Report, now: SystemTime) -> Strin
     let mut metrics: Metrics = vec![
         ("records_in", "Count", report.records_in.into()),
         ("delivered", "Count", report.delivered.into()),
+        ("spooled", "Count", report.spooled.into()),
+        ("filtered", "Count", report.filtered.into()),
+        ("spilled", "Count", report.spilled.into()),
         ("skipped", "Count", report.skipped().into()),
         ("modify_unproven", "Count", skipped(Skip::ModifyUnproven).into()),
         ("quarantined", "Count", report.quarantined.into()),
@@ -38,9 +41,12 @@ fn forwarded(function: &str, report: &forward::Report, now: SystemTime) -> Strin
     let mut line = line(function, metrics, now);
     let sinks = report.sinks.iter().map(|(name, sink)| {
         let counts = json!({"delivered": sink.delivered, "repeats": sink.repeats, "quarantined": sink.quarantined,
-            "failures": sink.failures, "bytes": sink.bytes});
+            "spooled": sink.spooled, "filtered": sink.filtered, "spilled": sink.spilled, "failures": sink.failures, "bytes": sink.bytes});
         (name.clone(), counts)
     });
+    if let Some(origin) = report.origin {
+        line.insert("origin".to_owned(), origin.name().into());
+    }
     line.insert("sinks".to_owned(), Value::Object(sinks.collect()));
     Value::Object(line).to_string()
 }

@@ -71,7 +71,7 @@ async fn every_sample_gives_exactly_what_is_expected_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
         let document = format!(
-            "quarantine: file://{path}/quarantine\nsinks: {{ local: {{ uri: 'file://{path}/out' }} }}"
+            "quarantine: file://{path}/quarantine\nsinks: {{ archive: {{ uri: 'file://{path}/out' }} }}"
         );
         let config = Config::parse(&document, "test", []).unwrap();
         let clock = Clock::system();
@@ -141,4 +141,57 @@ async fn every_sample_gives_exactly_what_is_expected_of_it() {
             );
         }
     }
+}
+
+/// What waits in a spool, is filtered or spilled is counted, in all and for each sink.
+#[tokio::test]
+async fn the_ends_that_sinks_decide_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().display();
+    let document = format!(
+        "quarantine: file://{path}/quarantine\nspool: file://{path}/spool\nspill: file://{path}/spill\nsinks:\n\
+         \x20 slow: {{ uri: 'file://{path}/slow', spool: always, filter: {{ allow: [{{ users: alice }}] }} }}\n\
+         \x20 small: {{ uri: 'file://{path}/small', max_event_bytes: 4096, filter: {{ deny: [{{ types: session.* }}] }} }}"
+    );
+    let config = Config::parse(&document, "test", []).unwrap();
+    let clock = Clock::system();
+    let forwarder = Forwarder::start(&config, clock.clone(), Random::seeded(1))
+        .await
+        .unwrap();
+    let function = Function::new(forwarder, clock.clone());
+    let row = |n: u32, kind: &str, user: &str, text: &str| {
+        format!(
+            r#"{{"eventName":"INSERT","dynamodb":{{"SequenceNumber":"{n}","NewImage":{{"SessionID":{{"S":"s"}},"EventIndex":{{"N":"{n}"}},"EventType":{{"S":"{kind}"}},"FieldsMap":{{"M":{{"user":{{"S":"{user}"}},"text":{{"S":"{text}"}}}}}}}}}}}}"#
+        )
+    };
+    let records = [
+        row(1, "user.login", "alice", ""),
+        row(2, "user.login", "bob", &"x".repeat(5000)),
+        row(3, "session.start", "bob", ""),
+        row(4, "session.start", "alice", ""),
+        row(5, "user.login", "bob", ""),
+    ];
+    let payload = format!(
+        r#"{{"tidewatch":{{"origin":"redrive"}},"Records":[{}]}}"#,
+        records.join(",")
+    );
+    let counts = async |payload: &str| -> Value {
+        let deadline = clock.now() + Duration::from_secs(300);
+        let (_, report) = function.invoke_reported(payload, deadline).await.unwrap();
+        serde_json::from_str(&function.metrics(&report)).unwrap()
+    };
+    let metrics = counts(&payload.replace(r#""tidewatch":{"origin":"redrive"},"#, "")).await;
+    for (name, count) in [("delivered", 2), ("spooled", 2), ("filtered", 1), ("spilled", 1)] {
+        assert_eq!(metrics[name], count, "{name}: {metrics}");
+    }
+    assert_eq!(metrics["sinks"]["slow"]["filtered"], 3, "{metrics}");
+    assert_eq!(metrics["sinks"]["small"]["spilled"], 1, "{metrics}");
+    assert!(metrics.get("origin").is_none());
+    // From a task the slow sink gets its own directly.
+    let metrics = counts(&payload).await;
+    assert_eq!(
+        (&metrics["origin"], &metrics["delivered"]),
+        (&"redrive".into(), &4.into())
+    );
+    assert_eq!(metrics["sinks"]["slow"]["delivered"], 2, "{metrics}");
 }

@@ -54,7 +54,6 @@ pub(crate) struct Node {
 enum Value {
     Absent,
     Text(String),
-    #[cfg_attr(not(feature = "dynamodb"), allow(dead_code))] // Only the section `watch` has lists.
     List(Vec<Node>),
     Map(BTreeMap<String, Node>),
 }
@@ -274,7 +273,6 @@ impl<'f> Section<'f> {
 
     /// A list of texts, or one text with commas between them, as an environment variable can hold it. A
     /// fault for what is no text.
-    #[cfg(feature = "dynamodb")]
     pub(crate) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let node = self.members.remove(key)?;
         self.places.insert(key.to_owned(), node.place.clone());
@@ -325,6 +323,30 @@ impl<'f> Section<'f> {
             read(&name, &mut section);
             section.end();
         }
+    }
+
+    /// The sections of a list, each handed to `read`.
+    pub(crate) fn list(&mut self, key: &str, mut read: impl FnMut(&mut Section<'_>)) {
+        let Some(node) = self.members.remove(key) else {
+            return;
+        };
+        self.places.insert(key.to_owned(), node.place);
+        let items = match node.value {
+            Value::Absent => return,
+            Value::List(items) => items,
+            Value::Text(_) | Value::Map(_) => return self.fault(key, "a list is due here"),
+        };
+        let path = self.path_of(key);
+        for (at, node) in items.into_iter().enumerate() {
+            let mut section = Section::new(node, &format!("{path}[{at}]"), self.faults);
+            read(&mut section);
+            section.end();
+        }
+    }
+
+    /// Names of the settings that nobody has asked for yet.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.members.keys().cloned().collect()
     }
 
     /// One section, handed to `read`; an empty one if it is absent.

@@ -4,7 +4,8 @@
 //! quarantine: s3://my-audit/quarantine       # required: where records go that can never be delivered
 //! sinks:
 //!   archive: { uri: "s3://my-audit/events?compression=gzip", format: envelope }
-//!   local:   { uri: file:///var/audit, timeout: 5s }
+//!   local:   { uri: file:///var/audit, timeout: 5s, filter: { deny: [{ types: [session.command] }] } }
+//! spool: s3://my-audit/spool                 # where records wait for a sink that is down
 //! watch:                                     # a state table's watch log; alone, or beside the two above
 //!   table: teleport-state
 //!   layout: teleport
@@ -15,6 +16,7 @@
 
 mod aws;
 mod document;
+mod filter;
 mod load;
 mod secret;
 mod uri;
@@ -28,6 +30,7 @@ use std::time::Duration;
 pub use aws::AwsConfig;
 pub use document::{Fault, Faults};
 pub(crate) use document::{Node, Section};
+pub use filter::{FilterConfig, Pattern, RuleConfig};
 #[cfg(any(feature = "s3", feature = "ssm"))]
 pub use load::read_text_with;
 pub use load::{LoadError, read_text};
@@ -66,6 +69,12 @@ pub struct Config {
     /// Sinks by name; at least one. A name is 1 to 64 of a-z, 0-9, - and _.
     #[cfg_attr(feature = "schema", schemars(default, extend("minProperties" = 1)))]
     pub sinks: BTreeMap<String, SinkConfig>,
+    /// Where records wait for sinks that are down, a folder a sink: file:///dir or s3://bucket/prefix.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub spool: Option<ObjectsUri>,
+    /// Where events go that are too large for a sink, which gets a pointer: file:///dir or s3://bucket/prefix.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub spill: Option<ObjectsUri>,
     /// What becomes of a MODIFY record without an old image whose event is not from about then: skip (default) or
     /// forward.
     #[cfg_attr(feature = "schema", schemars(default))]
@@ -94,6 +103,44 @@ pub struct SinkConfig {
     /// Longest time for one try, such as 10s (default); half the function's time-out at most.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub timeout: Duration,
+    /// Which events it gets; all where nothing is said.
+    #[cfg_attr(feature = "schema", schemars(default))]
+    pub filter: FilterConfig,
+    /// What becomes of records that it does not take: spool, they wait in the spool and go out later (default where
+    /// there is a spool); retry, Lambda delivers them again to all sinks, and the shard waits.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<OnFailure>"))]
+    pub on_failure: OnFailure,
+    /// failure: records go to the spool when it fails (default); always: all do, so that a slow sink holds up nobody.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<SpoolUse>"))]
+    pub spool: SpoolUse,
+    /// Longest time for all tries of a batch before it goes to the spool, such as 10s (default).
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub budget: Duration,
+    /// Most bytes of a line. A larger event goes to the spill, and a pointer to the sink. No limit where nothing is said.
+    pub max_event_bytes: Option<usize>,
+}
+
+/// What becomes of records that a sink does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "lowercase"))]
+pub enum OnFailure {
+    /// They wait in the spool, in order, and so does what follows them.
+    Spool,
+    /// They are tried until the invocation ends, and reported to Lambda.
+    Retry,
+}
+
+/// When a sink's records go to the spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename_all = "lowercase"))]
+pub enum SpoolUse {
+    /// When the sink fails.
+    #[default]
+    Failure,
+    /// Always.
+    Always,
 }
 
 /// What a line holds.
@@ -120,6 +167,9 @@ pub enum ModifyUnproven {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+const BUDGET: Duration = Duration::from_secs(10);
+/// Least for `max_event_bytes`: a pointer must fit.
+const LEAST_LIMIT: usize = 4096;
 
 /// The process's environment variables that override settings. A value that is no text becomes one that nothing
 /// accepts, so that it is told as a fault.
@@ -170,9 +220,16 @@ impl Config {
         let watched = section.has("watch");
         let forwards = !watched || section.has("quarantine") || section.has("sinks");
         let quarantine: Option<ObjectsUri> = section.setting("quarantine", str::parse);
+        // A spool that is there but wrong is one fault, not another for each sink that needs it.
+        let places = Places {
+            spool: section.has("spool"),
+            spill: section.has("spill"),
+        };
+        let spool = section.setting("spool", str::parse);
+        let spill = section.setting("spill", str::parse);
         let mut sinks = BTreeMap::new();
         section.sections("sinks", |name, section| {
-            if let Some(sink) = SinkConfig::read(name, section) {
+            if let Some(sink) = SinkConfig::read(name, section, places) {
                 sinks.insert(name.to_owned(), sink);
             }
         });
@@ -201,6 +258,8 @@ impl Config {
         Ok(Self {
             quarantine,
             sinks,
+            spool,
+            spill,
             modify_unproven: modify_unproven.unwrap_or_default(),
             #[cfg(feature = "dynamodb")]
             watch,
@@ -215,8 +274,15 @@ impl Config {
     }
 }
 
+/// Which of the places that sinks share there are.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    spool: bool,
+    spill: bool,
+}
+
 impl SinkConfig {
-    fn read(name: &str, section: &mut Section<'_>) -> Option<Self> {
+    fn read(name: &str, section: &mut Section<'_>, places: Places) -> Option<Self> {
         let named = name
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte));
@@ -232,11 +298,31 @@ impl SinkConfig {
             "envelope" => Ok(Format::Envelope),
             _ => Err("event or envelope is due"),
         });
-        let timeout = section.setting("timeout", |text| match humantime::parse_duration(text) {
-            Ok(timeout) if (Duration::from_millis(100)..=Duration::from_secs(450)).contains(&timeout) => {
-                Ok(timeout)
-            }
+        let duration = |text: &str| match humantime::parse_duration(text) {
+            Ok(time) if (Duration::from_millis(100)..=Duration::from_secs(450)).contains(&time) => Ok(time),
             _ => Err("a duration from 100ms to 450s is due, such as 10s"),
+        };
+        let timeout = section.setting("timeout", duration);
+        let filter = section.section("filter", FilterConfig::read);
+        let on_failure = section.setting("on_failure", |text| match text {
+            "spool" if places.spool => Ok(OnFailure::Spool),
+            "spool" => Err("needs a spool: set `spool` of the document"),
+            "retry" => Ok(OnFailure::Retry),
+            _ => Err("spool or retry is due"),
+        });
+        let retries = on_failure == Some(OnFailure::Retry);
+        let spool = section.setting("spool", |text| match text {
+            "always" if retries => Err("always and on_failure: retry exclude each other"),
+            "always" if places.spool => Ok(SpoolUse::Always),
+            "always" => Err("needs a spool: set `spool` of the document"),
+            "failure" => Ok(SpoolUse::Failure),
+            _ => Err("failure or always is due"),
+        });
+        let budget = section.setting("budget", duration);
+        let max_event_bytes = section.setting("max_event_bytes", |text| match text.parse() {
+            Ok(bytes) if bytes >= LEAST_LIMIT && places.spill => Ok(bytes),
+            Ok(bytes) if bytes >= LEAST_LIMIT => Err("needs a spill: set `spill` of the document"),
+            _ => Err("a number of bytes from 4096 is due"),
         });
         let uri = uri?;
         if matches!(uri, SinkUri::Lake(_)) && format == Some(Format::Event) {
@@ -254,6 +340,15 @@ impl SinkConfig {
             uri,
             format: format.unwrap_or(default),
             timeout: timeout.unwrap_or(TIMEOUT),
+            filter,
+            on_failure: on_failure.unwrap_or(if places.spool {
+                OnFailure::Spool
+            } else {
+                OnFailure::Retry
+            }),
+            spool: spool.unwrap_or_default(),
+            budget: budget.unwrap_or(BUDGET),
+            max_event_bytes,
         })
     }
 }

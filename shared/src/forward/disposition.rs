@@ -13,7 +13,8 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
-use super::record::{self, Record};
+use super::handed::{Handed, Origin};
+use super::record::{self, Batch, Record};
 use crate::audit::canonical::Canonical;
 use crate::audit::row::Row;
 use crate::audit::{self, Event};
@@ -87,21 +88,43 @@ pub(crate) struct Rules {
     pub(crate) arrived: SystemTime,
 }
 
-/// Reads and judges every record of a payload; `None` if it is no Lambda event of a stream.
-pub(crate) fn judge_all<'a>(payload: &'a str, rules: Rules, out: &mut Canonical) -> Option<Vec<Judged<'a>>> {
+impl Rules {
+    /// The rules for a batch. What waited for one sink was judged before it was put aside; now that it arrives later,
+    /// it must not come out otherwise.
+    fn of(self, handed: Option<&Handed<'_>>) -> Self {
+        match handed.map(|handed| (handed.origin, &handed.sink)) {
+            Some((Origin::Drain, _) | (Origin::Quarantine, Some(_))) => Self {
+                modify_unproven: ModifyUnproven::Forward,
+                ..self
+            },
+            _ => self,
+        }
+    }
+}
+
+/// Reads and judges every record of a payload; `None` if it is no Lambda event of a stream and no envelope.
+pub(crate) fn judge_all<'a>(
+    payload: &'a str,
+    rules: Rules,
+    out: &mut Canonical,
+) -> Option<Batch<'a, Judged<'a>>> {
     let fast = catch_unwind(AssertUnwindSafe(|| {
-        let records = record::read_all(payload, out)?;
-        records
+        let (handed, records) = record::read_all(payload, out)?;
+        let rules = rules.of(handed.as_ref());
+        let judged = records
             .into_iter()
             .map(|record| judge(record, rules, out).ok())
-            .collect::<Option<Vec<_>>>()
+            .collect::<Option<Vec<_>>>()?;
+        Some((handed, judged))
     }));
     if let Ok(Some(judged)) = fast {
         return Some(judged);
     }
     out.rewind(0);
-    let raws = record::split(payload)?;
-    Some(raws.into_iter().map(|raw| judge_one(raw, rules, out)).collect())
+    let (handed, raws) = record::split(payload)?;
+    let rules = rules.of(handed.as_ref());
+    let judged = raws.into_iter().map(|raw| judge_one(raw, rules, out)).collect();
+    Some((handed, judged))
 }
 
 /// Reads and judges one raw record by itself; whatever is wrong with it ends in quarantine.

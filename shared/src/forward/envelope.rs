@@ -1,9 +1,9 @@
 //! What a line holds: the event alone, or the event in an envelope.
 //!
-//! The envelope is a JSON object: `id`, `origin` (`stream`), `event_id` (the stream's eventID), `sequence_number`,
+//! The envelope is a JSON object: `id`, `origin` (`stream`, or where a task has the record from), `event_id` (the stream's eventID), `sequence_number`,
 //! `created` (the record's creation time, RFC 3339 with milliseconds, where known), `session_id` and `event_index` (the
-//! row's keys, exact), `event_type`, and last `event`, as stored. It depends on the record alone, so a repeat is the same
-//! byte for byte.
+//! row's keys, exact), `event_type`, and last `event`, as stored. It depends on the record and its origin alone, so what Lambda repeats
+//! is the same byte for byte.
 
 use std::time::SystemTime;
 
@@ -32,25 +32,26 @@ struct Envelope<'a> {
 
 /// Appends an event's envelope to `out`.
 pub(crate) fn write(
+    origin: &str,
     event: &Event<'_>,
     event_id: Option<&str>,
     sequence_number: &str,
     created: Option<SystemTime>,
-    payload: &str,
+    payload: &[u8],
     out: &mut Vec<u8>,
 ) {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let created = created.and_then(|at| OffsetDateTime::from(at).format(&format).ok());
     let envelope = Envelope {
         id: &event.id,
-        origin: "stream",
+        origin,
         event_id,
         sequence_number,
         created,
         session_id: &event.session_id,
         event_index: serde_json::from_str(&event.event_index).ok(),
         event_type: event.event_type.as_deref(),
-        event: serde_json::from_str(payload).ok(),
+        event: serde_json::from_slice(payload).ok(),
     };
     // A Vec takes all, and the payload is JSON that we wrote.
     let _ = serde_json::to_writer(out, &envelope);

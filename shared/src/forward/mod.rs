@@ -2,44 +2,61 @@
 //!
 //! ```text
 //! Lambda's event ─▶ records ─▶ dispositions ─┬─▶ quarantine (before the first sink call)
-//!                  (record)    (disposition) └─▶ each sink by itself (serve) ─▶ one cut
+//! or a task's      (record)    (disposition) └─▶ routes ─▶ each sink by itself ─▶ one cut
+//! (handed)                                       (route)   (serve, park, spill)
 //! ```
-//! - Each record ends as delivered, skipped, to be retried, or quarantined with its raw form and a reason.
+//! - Each record ends as delivered, waiting in a spool, filtered, skipped, to be retried, or quarantined with its raw form
+//!   and a reason.
 //! - For each sink nothing is sent after its first record that must be retried; the answer names the lowest such record
 //!   over all sinks, and Lambda sends everything from it on again. What a sink took beyond the cut comes again; as far as
 //!   this environment remembers it, the sink is spared (`repeats`).
-//! - Failures are waited out inside the invocation, with growing pauses, until 30 s (a quarter of the time-out, if
+//! - A sink with a spool has a budget of its own; what it has not taken by then waits in the spool, and so does what
+//!   follows, until the task [`drain`] has handed it over. Such a sink neither delays the answer further nor stands in it.
+//! - Other failures are waited out inside the invocation, with growing pauses, until 30 s (a quarter of the time-out, if
 //!   that is less) before the deadline. A try that could not end by then is not begun.
 //! - If the quarantine cannot be written, only what precedes the poison is delivered.
 
 mod disposition;
+pub mod drain;
 mod envelope;
+mod filter;
+pub mod handed;
+mod invoke;
+mod park;
+mod plant;
 mod quarantine;
 mod record;
 mod remembered;
 mod report;
+mod route;
 mod serve;
+#[cfg(all(test, feature = "dynamodb", feature = "s3"))]
+mod simulation;
 mod sink;
 pub mod sinks;
+mod spill;
+mod spool;
 mod start;
+mod tries;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
-use serde_json::value::RawValue;
 
 pub use self::disposition::Skip;
 use self::disposition::{Disposition, Judged, Rules, judge_all};
-use self::quarantine::Quarantined;
+pub use self::invoke::{InProcess, Invoke, InvokeError, first_failed};
 pub use self::report::{Report, SinkReport};
-use self::serve::{NamedSink, Served};
+use self::route::{Deliverables, Route};
+use self::serve::{Context, NamedSink, Served};
 pub use self::sink::{Outgoing, Sink, SinkError};
+pub use self::spool::Spool;
 pub use self::start::StartError;
+use self::tries::Tries;
 use crate::audit::canonical::Canonical;
 use crate::clock::{Clock, Instant};
-use crate::config::{Format, ModifyUnproven};
+use crate::config::ModifyUnproven;
 use crate::objects::Objects;
 use crate::random::Random;
 
@@ -71,6 +88,9 @@ pub enum HandleError {
     /// A record that cannot be named in an answer could not be quarantined; nothing was delivered.
     #[error("a record without SequenceNumber could not be quarantined, and cannot be reported: {0}")]
     Unreportable(String),
+    /// Records are handed for a sink that is not configured; nothing was delivered.
+    #[error("records are handed for the sink {0}, which is not configured")]
+    UnknownSink(String),
     /// A sink's try may take longer than half the function's time-out.
     #[error(
         "sink {sink}: its timeout of {timeout:?} is more than half of the {total:?} that the function has; raise the function's time-out or lower sinks.{sink}.timeout"
@@ -91,52 +111,57 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// What of the function's time-out may be gone when the batch is handed over.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// Longest time for one try of the quarantine: a connection that died while the environment slept must not use up all.
-const QUARANTINE_TRY: Duration = Duration::from_secs(10);
+/// Longest time for one try of the quarantine or a spool: a connection that died while the environment slept must not use up all.
+const OBJECT_TRY: Duration = Duration::from_secs(10);
 
-/// Until when tries may go on.
-pub(crate) struct Tries<'a> {
-    clock: &'a Clock,
-    random: &'a Random,
-    stop: Instant,
+/// How records ended that were to be delivered, by their position in the batch.
+struct Ends {
+    /// Some sink's filter let it through.
+    routed: Vec<bool>,
+    refused: Vec<bool>,
+    parked: Vec<bool>,
 }
 
-impl Tries<'_> {
-    fn left(&self) -> Duration {
-        self.stop.saturating_duration_since(self.clock.instant())
+impl Ends {
+    fn new(records: usize, routes: &[Route<'_>], served: &[Served]) -> Self {
+        let mut ends = Self {
+            routed: vec![false; records],
+            refused: vec![false; records],
+            parked: vec![false; records],
+        };
+        let mark = |marks: &mut Vec<bool>, at: usize| {
+            if let Some(mark) = marks.get_mut(at) {
+                *mark = true;
+            }
+        };
+        for record in routes.iter().flat_map(|route| &route.records) {
+            mark(&mut ends.routed, record.outgoing.position);
+        }
+        for served in served {
+            served.refused.iter().for_each(|at| mark(&mut ends.refused, *at));
+            served.parked.iter().for_each(|at| mark(&mut ends.parked, *at));
+        }
+        ends
     }
-
-    /// Waits with full jitter, at most until the stop; the next pause is twice as long.
-    async fn pause(&self, pause: &mut Duration, longest: Duration) {
-        // Never nothing at all: a sink that fails at once would be asked without end.
-        let wait = self.random.jitter(*pause).max(Duration::from_millis(1));
-        self.clock.sleep(wait.min(self.left())).await;
-        *pause = (*pause * 2).min(longest);
-    }
-}
-
-/// A record to deliver.
-struct Deliverable<'a> {
-    /// Its position in the batch.
-    at: usize,
-    judged: &'a Judged<'a>,
 }
 
 impl Forwarder {
-    /// Handles a batch: Lambda's event JSON, to be answered before `deadline`.
+    /// Handles a batch: Lambda's event JSON or records that a task hands over ([`handed`]), to be answered before
+    /// `deadline`.
     ///
-    /// Cost: one PUT to the quarantine if there is poison, and what the sinks cost. Not cancel-safe for the report
-    /// alone: a dropped call may have delivered, and its batch comes again.
+    /// Cost: one PUT to the quarantine if there is poison, one LIST for each sink with a spool, and what the sinks cost.
+    /// Not cancel-safe for the report alone: a dropped call may have delivered, and its batch comes again.
     ///
     /// # Errors
     /// [`HandleError`] if no answer could be true; nothing was delivered then.
     pub async fn handle(&self, payload: &str, deadline: Instant) -> Result<Handled, HandleError> {
         let begun = self.clock.instant();
         let total = deadline.saturating_duration_since(begun);
-        if let Some(sink) = self.sinks.iter().find(|sink| sink.timeout * 2 > total + SLACK) {
+        let too_long = |sink: &&NamedSink| sink.longest_try() * 2 > total + SLACK;
+        if let Some(sink) = self.sinks.iter().find(too_long) {
             return Err(HandleError::TimeoutTooLong {
                 sink: sink.name.clone(),
-                timeout: sink.timeout,
+                timeout: sink.longest_try(),
                 total,
             });
         }
@@ -146,200 +171,102 @@ impl Forwarder {
             modify_unproven: self.modify_unproven,
             arrived: self.clock.now(),
         };
-        let judged = judge_all(payload, rules, &mut out).ok_or(HandleError::NotAnEvent)?;
-        let mut report = Report {
-            records_in: judged.len(),
-            ..Report::default()
+        let (handed, judged) = judge_all(payload, rules, &mut out).ok_or(HandleError::NotAnEvent)?;
+        let context = Context {
+            payload,
+            handed: handed.as_ref(),
+            quarantine: &self.quarantine,
         };
-
-        // Half of the time, if something precedes the poison that must have its chance too.
-        let first = judged
-            .iter()
-            .find(|judged| !matches!(judged.disposition, Disposition::Skip(_)));
-        let alone = first.is_some_and(|first| matches!(first.disposition, Disposition::Quarantine(_)));
-        let tries = Tries {
-            clock: &self.clock,
-            random: &self.random,
-            stop: if alone { stop } else { begun + (stop - begun) / 2 },
-        };
-        let limit = self.quarantine(&judged, &tries).await?;
-
-        let deliverables: Vec<Deliverable<'_>> = judged
-            .iter()
-            .enumerate()
-            .take(limit.unwrap_or(judged.len()))
-            .filter(|(_, judged)| matches!(judged.disposition, Disposition::Deliver(..)))
-            .map(|(at, judged)| Deliverable { at, judged })
-            .collect();
         let tries = Tries {
             clock: &self.clock,
             random: &self.random,
             stop,
         };
-        let served = Box::pin(self.deliver(payload, &deliverables, &out, &tries)).await;
+        // Before anything is quarantined for a sink that there is not.
+        Deliverables::default().routes(&self.sinks, context.handed)?;
+        let limit = self.quarantine(&judged, context, tries, begun).await?;
 
-        let first_left = served.iter().filter_map(|served| served.first_left).min();
-        let cut = first_left
-            .and_then(|at| deliverables.get(at))
-            .map(|deliverable| deliverable.at)
-            .or(limit);
-        let refused: HashSet<usize> = served
+        let end = limit.unwrap_or(judged.len());
+        let deliverables = Deliverables::new(&judged, end, &out, context.handed, &self.sinks);
+        let routes = deliverables.routes(&self.sinks, context.handed)?;
+        let serve = routes
             .iter()
-            .flat_map(|served| &served.refused)
-            .copied()
-            .collect();
-        self.count(&judged, cut, &refused, &mut report);
-        for (sink, served) in self.sinks.iter().zip(served) {
+            .map(|route| route.sink.serve(&route.records, context, tries));
+        let served = Box::pin(join_all(serve)).await;
+
+        let cut = served
+            .iter()
+            .filter_map(|served| served.first_left)
+            .min()
+            .or(limit);
+        let mut report = Report {
+            origin: context.handed.map(|handed| handed.origin),
+            records_in: judged.len(),
+            ..Report::default()
+        };
+        self.count(
+            &judged,
+            cut,
+            &Ends::new(judged.len(), &routes, &served),
+            &mut report,
+        );
+        for (route, mut served) in routes.iter().zip(served) {
+            served.report.filtered = route.filtered;
             report.repeats += served.report.repeats;
-            report.sinks.insert(sink.name.clone(), served.report);
+            report.spilled += served.report.spilled;
+            report.sinks.insert(route.sink.name.clone(), served.report);
         }
         report.took = self.clock.instant().saturating_duration_since(begun);
         let first_failed = cut.and_then(|at| judged.get(at)?.sequence_number.as_deref().map(str::to_owned));
         Ok(Handled { first_failed, report })
     }
 
-    /// Quarantines the batch's poison in one object. Answers the position of the first poison if that failed: nothing
-    /// from there on may be delivered.
+    /// Quarantines the batch's poison; answers the position from which on nothing may be delivered.
     async fn quarantine(
         &self,
         judged: &[Judged<'_>],
-        tries: &Tries<'_>,
+        context: Context<'_>,
+        tries: Tries<'_>,
+        begun: Instant,
     ) -> Result<Option<usize>, HandleError> {
-        let mut entries = Vec::new();
-        let mut first = None;
-        for (at, judged) in judged.iter().enumerate() {
-            let Disposition::Quarantine(poison) = &judged.disposition else {
-                continue;
-            };
-            first.get_or_insert(at);
-            let event_id = judged.event_id.as_deref();
-            let sequence_number = judged.sequence_number.as_deref();
-            entries.push(Quarantined {
-                kind: poison.kind.name(),
-                reason: &poison.reason,
-                sink: None,
-                event_id,
-                sequence_number,
-                record: serde_json::from_str::<&RawValue>(poison.raw).ok(),
-            });
-        }
-        let Some(first) = first else { return Ok(None) };
-        let object = quarantine::object(&entries);
-        let mut pause = Duration::from_millis(100);
-        loop {
-            let put = quarantine::put(&self.quarantine, &object);
-            let error = match self.clock.timeout(tries.left().min(QUARANTINE_TRY), put).await {
-                Ok(Ok(())) => {
-                    for Quarantined {
-                        kind,
-                        reason,
-                        event_id,
-                        sequence_number,
-                        ..
-                    } in &entries
-                    {
-                        tracing::warn!(event_id, sequence_number, kind, reason, "quarantined");
-                    }
-                    return Ok(None);
+        let poison = |judged: &Judged<'_>| matches!(judged.disposition, Disposition::Quarantine(_));
+        if context.keeps_poison() {
+            return match judged.iter().position(poison) {
+                Some(at)
+                    if judged
+                        .get(at)
+                        .is_some_and(|judged| judged.sequence_number.is_none()) =>
+                {
+                    let stays = "it comes from the quarantine and stays there".to_owned();
+                    Err(HandleError::Unreportable(stays))
                 }
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "no answer in time".to_owned(),
+                at => Ok(at),
             };
-            tracing::error!(%error, records = entries.len(), "the quarantine cannot be written");
-            if tries.left().is_zero() {
-                let named = judged
-                    .get(first)
-                    .is_some_and(|judged| judged.sequence_number.is_some());
-                return if named {
-                    Ok(Some(first))
-                } else {
-                    Err(HandleError::Unreportable(error))
-                };
-            }
-            tries.pause(&mut pause, Duration::from_secs(5)).await;
         }
-    }
-
-    /// Serves every sink, concurrently.
-    async fn deliver(
-        &self,
-        payload: &str,
-        deliverables: &[Deliverable<'_>],
-        out: &Canonical,
-        tries: &Tries<'_>,
-    ) -> Vec<Served> {
-        let enveloped = self.sinks.iter().any(|sink| sink.format == Format::Envelope);
-        let (mut envelopes, mut ends) = (Vec::new(), Vec::new());
-        if enveloped {
-            for Deliverable { judged, .. } in deliverables {
-                if let Disposition::Deliver(event, payload) = &judged.disposition {
-                    let text = std::str::from_utf8(out.get(payload.clone())).unwrap_or_default();
-                    let number = judged.sequence_number.as_deref().unwrap_or_default();
-                    envelope::write(
-                        event,
-                        judged.event_id.as_deref(),
-                        number,
-                        judged.created,
-                        text,
-                        &mut envelopes,
-                    );
-                }
-                ends.push(envelopes.len());
-            }
-        }
-        let outgoing = |format: Format| -> Vec<Outgoing<'_>> {
-            let mut start = 0;
-            let lines = deliverables
-                .iter()
-                .enumerate()
-                .filter_map(|(index, Deliverable { at, judged })| {
-                    let Disposition::Deliver(event, payload) = &judged.disposition else {
-                        return None;
-                    };
-                    let line = match format {
-                        Format::Event => out.get(payload.clone()),
-                        Format::Envelope => {
-                            let end = ends.get(index).copied()?;
-                            let line = envelopes.get(start..end)?;
-                            start = end;
-                            line
-                        }
-                    };
-                    Some(Outgoing {
-                        position: *at,
-                        event_id: judged.event_id.as_deref(),
-                        id: &event.id,
-                        key: event.key,
-                        session_id: &event.session_id,
-                        day: event.day,
-                        sequence_number: judged.sequence_number.as_deref().unwrap_or_default(),
-                        line,
-                    })
-                });
-            lines.collect()
+        // Half of the time, if something precedes the poison that must have its chance too.
+        let first = judged
+            .iter()
+            .find(|judged| !matches!(judged.disposition, Disposition::Skip(_)));
+        let stop = if first.is_some_and(poison) {
+            tries.stop
+        } else {
+            begun + (tries.stop - begun) / 2
         };
-        let serve = self.sinks.iter().map(|sink| {
-            let records = outgoing(sink.format);
-            async move { sink.serve(&records, payload, &self.quarantine, tries).await }
-        });
-        join_all(serve).await
+        quarantine::keep(&self.quarantine, judged, Tries { stop, ..tries }).await
     }
 
     /// Counts what became of the records before the cut; those behind it come again.
-    fn count(
-        &self,
-        judged: &[Judged<'_>],
-        cut: Option<usize>,
-        refused: &HashSet<usize>,
-        report: &mut Report,
-    ) {
+    fn count(&self, judged: &[Judged<'_>], cut: Option<usize>, ends: &Ends, report: &mut Report) {
         let end = cut.unwrap_or(judged.len());
         report.retried = judged.len() - end;
+        let is = |marks: &[bool], at: usize| marks.get(at).copied().unwrap_or_default();
         let mut oldest: Option<SystemTime> = None;
         for (at, judged) in judged.iter().enumerate().take(end) {
             match &judged.disposition {
                 // Delivered to other sinks perhaps, but not to all.
-                Disposition::Deliver(..) if refused.contains(&at) => report.quarantined += 1,
+                Disposition::Deliver(..) if is(&ends.refused, at) => report.quarantined += 1,
+                Disposition::Deliver(..) if is(&ends.parked, at) => report.spooled += 1,
+                Disposition::Deliver(..) if !is(&ends.routed, at) => report.filtered += 1,
                 Disposition::Deliver(..) => {
                     report.delivered += 1;
                     oldest = oldest.into_iter().chain(judged.created).min();
@@ -348,6 +275,8 @@ impl Forwarder {
                 Disposition::Quarantine(_) => report.quarantined += 1,
             }
         }
+        // What a task hands over is late for reasons of its own.
+        let oldest = oldest.filter(|_| report.origin.is_none());
         report.lag = oldest.map(|created| self.clock.now().duration_since(created).unwrap_or_default());
     }
 

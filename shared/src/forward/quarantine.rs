@@ -1,4 +1,4 @@
-//! Records that can never be delivered, kept whole.
+//! Records that can never be delivered, kept whole, before any sink is called.
 //!
 //! One object a batch, and one more a batch and sink where a record is refused for that sink alone: a JSON line a
 //! record with `kind`, `reason`, `sink` (if one), `event_id`, `sequence_number` and `record`, the raw record.
@@ -6,6 +6,9 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::disposition::{Disposition, Judged};
+use super::tries::{FIRST_PAUSE, Tries};
+use super::{HandleError, OBJECT_TRY};
 use crate::objects::{self, Objects, ObjectsError};
 
 /// A line of a quarantine object.
@@ -48,4 +51,63 @@ pub(crate) fn object(entries: &[Quarantined<'_>]) -> (String, Vec<u8>) {
 /// Writes a quarantine object. One PUT.
 pub(crate) async fn put(objects: &Objects, (name, body): &(String, Vec<u8>)) -> Result<(), ObjectsError> {
     objects.put(name, body.clone()).await
+}
+
+/// Quarantines a batch's poison in one object. Answers the position of the first poison if that failed: nothing from
+/// there on may be delivered.
+pub(crate) async fn keep(
+    objects: &Objects,
+    judged: &[Judged<'_>],
+    tries: Tries<'_>,
+) -> Result<Option<usize>, HandleError> {
+    let mut entries = Vec::new();
+    let mut first = None;
+    for (at, judged) in judged.iter().enumerate() {
+        let Disposition::Quarantine(poison) = &judged.disposition else {
+            continue;
+        };
+        first.get_or_insert(at);
+        entries.push(Quarantined {
+            kind: poison.kind.name(),
+            reason: &poison.reason,
+            sink: None,
+            event_id: judged.event_id.as_deref(),
+            sequence_number: judged.sequence_number.as_deref(),
+            record: serde_json::from_str::<&RawValue>(poison.raw).ok(),
+        });
+    }
+    let Some(first) = first else { return Ok(None) };
+    let object = object(&entries);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let limit = tries.left().min(OBJECT_TRY);
+        let error = match tries.clock.timeout(limit, put(objects, &object)).await {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        tracing::error!(%error, records = entries.len(), "the quarantine cannot be written");
+        if tries.left().is_zero() {
+            let named = judged
+                .get(first)
+                .is_some_and(|judged| judged.sequence_number.is_some());
+            return if named {
+                Ok(Some(first))
+            } else {
+                Err(HandleError::Unreportable(error))
+            };
+        }
+        tries.pause(&mut pause).await;
+    }
+    for entry in &entries {
+        let Quarantined {
+            kind,
+            reason,
+            event_id,
+            sequence_number,
+            ..
+        } = entry;
+        tracing::warn!(event_id, sequence_number, kind, reason, "quarantined");
+    }
+    Ok(None)
 }

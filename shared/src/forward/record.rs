@@ -1,7 +1,7 @@
 //! Stream records out of Lambda's event JSON.
 //!
 //! Normally all records of a batch are read in one pass ([`read_all`]). If anything in it is not as it should be, the
-//! batch is split into raw records and each is read by itself ([`read_each`]), so that one bad record never takes
+//! batch is split into raw records and each is read by itself ([`read_one`]), so that one bad record never takes
 //! its batch down. Both use the same reader for a record.
 
 use std::borrow::Cow;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::handed::Handed;
 use crate::audit::canonical::Canonical;
 use crate::audit::row::{Row, RowSeed};
 
@@ -29,24 +30,35 @@ pub(crate) struct Record<'a> {
     pub(crate) has_old_image: bool,
 }
 
+/// A batch: whose it is, if a task hands it over, and its records.
+pub(crate) type Batch<'a, R> = (Option<Handed<'a>>, Vec<R>);
+
 /// Reads every record of a batch in one pass; `None` if the batch has anything that needs a closer look.
-pub(crate) fn read_all<'a>(payload: &'a str, out: &mut Canonical) -> Option<Vec<Record<'a>>> {
+pub(crate) fn read_all<'a>(payload: &'a str, out: &mut Canonical) -> Option<Batch<'a, Record<'a>>> {
     let mut deserializer = serde_json::Deserializer::from_str(payload);
-    let records = Batch(out).deserialize(&mut deserializer).ok()?;
+    let (handed, records) = BatchSeed(out).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
-    records
+    Some((handed, records?))
 }
 
 #[derive(Deserialize)]
 struct RawBatch<'a> {
+    #[serde(borrow, default, deserialize_with = "due")]
+    tidewatch: Option<Handed<'a>>,
     #[serde(borrow, rename = "Records")]
     records: Vec<&'a RawValue>,
 }
 
-/// Splits a batch into its raw records; `None` if the payload is no Lambda event of a stream.
-pub(crate) fn split(payload: &str) -> Option<Vec<&str>> {
+/// What is there is no null.
+fn due<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Handed<'de>>, D::Error> {
+    Handed::deserialize(deserializer).map(Some)
+}
+
+/// Splits a batch into its raw records; `None` if the payload is no Lambda event of a stream and no envelope.
+pub(crate) fn split(payload: &str) -> Option<Batch<'_, &str>> {
     let batch: RawBatch<'_> = serde_json::from_str(payload).ok()?;
-    Some(batch.records.into_iter().map(RawValue::get).collect())
+    let records = batch.records.into_iter().map(RawValue::get);
+    Some((batch.tidewatch, records.collect()))
 }
 
 /// Reads one raw record, with or without its old image; on failure the fault stands in `out`.
@@ -95,36 +107,39 @@ pub(crate) fn header(raw: &str) -> Record<'_> {
     }
 }
 
-/// `{"Records": […]}`; `None` without `Records`.
-struct Batch<'c>(&'c mut Canonical);
+/// `{"Records": […]}`, with `tidewatch` beside it or not; `None` without `Records`.
+struct BatchSeed<'c>(&'c mut Canonical);
 
-impl<'de> DeserializeSeed<'de> for Batch<'_> {
-    type Value = Option<Vec<Record<'de>>>;
+impl<'de> DeserializeSeed<'de> for BatchSeed<'_> {
+    type Value = (Option<Handed<'de>>, Option<Vec<Record<'de>>>);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Batch<'_> {
-    type Value = Option<Vec<Record<'de>>>;
+impl<'de> Visitor<'de> for BatchSeed<'_> {
+    type Value = (Option<Handed<'de>>, Option<Vec<Record<'de>>>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a Lambda event of a DynamoDB stream")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut records = None;
+        let (mut handed, mut records) = (None, None);
         while let Some(Text(key)) = map.next_key()? {
-            if key == "Records" && records.is_none() {
-                records = Some(map.next_value_seed(Records(&mut *self.0))?);
-            } else if key == "Records" {
-                return Err(A::Error::custom("Records stands twice"));
-            } else {
-                map.next_value::<IgnoredAny>()?;
+            match &*key {
+                "Records" if records.is_none() => {
+                    records = Some(map.next_value_seed(Records(&mut *self.0))?);
+                }
+                "tidewatch" if handed.is_none() => handed = Some(map.next_value()?),
+                "Records" | "tidewatch" => return Err(A::Error::custom("a member stands twice")),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        Ok(records)
+        Ok((handed, records))
     }
 }
 

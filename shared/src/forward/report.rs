@@ -4,23 +4,33 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::disposition::Skip;
+use super::handed::Origin;
 
-/// What became of a batch. Every record in is counted once under delivered, skipped, quarantined or retried.
+/// What became of a batch. Every record in is counted once under delivered, spooled, filtered, skipped, quarantined or
+/// retried.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
+    /// Where the records come from; none for the stream.
+    pub origin: Option<Origin>,
     /// Records of the batch.
     pub records_in: usize,
-    /// Delivered to every sink, by this batch or, as repeats, before.
+    /// Delivered to every sink whose filter lets them through, by this batch or, as repeats, before.
     pub delivered: usize,
+    /// Waiting in the spool of a sink at least, by this batch or before, and delivered to the others.
+    pub spooled: usize,
+    /// Kept by filters from every sink.
+    pub filtered: usize,
     /// Skipped, by reason.
     pub skipped: BTreeMap<Skip, usize>,
     /// Quarantined.
     pub quarantined: usize,
     /// Reported to Lambda, which sends them again.
     pub retried: usize,
-    /// Deliveries that a sink was spared because this environment remembers them.
+    /// Events too large for a sink, delivered to it as pointers; a sink that gets one counts one.
+    pub spilled: usize,
+    /// Deliveries that a sink, or its spool, was spared because this environment remembers them.
     pub repeats: usize,
-    /// Age of the oldest delivered record, where creation times are known.
+    /// Age of the oldest delivered record of the stream, where creation times are known.
     pub lag: Option<Duration>,
     /// Time the batch took.
     pub took: Duration,
@@ -35,6 +45,12 @@ pub struct SinkReport {
     pub delivered: usize,
     /// Records it was spared.
     pub repeats: usize,
+    /// Records that its filter kept from it.
+    pub filtered: usize,
+    /// Records that went to its spool.
+    pub spooled: usize,
+    /// Of those it took, events that were too large for it.
+    pub spilled: usize,
     /// Records that made it panic, quarantined for it.
     pub quarantined: usize,
     /// Bytes of lines it took, newlines not counted.

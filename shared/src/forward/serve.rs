@@ -1,94 +1,188 @@
-//! One sink and one batch: tries until all is delivered or time runs out.
+//! One sink and one batch: tries until all is delivered, put aside in the spool, or time runs out.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use serde_json::value::RawValue;
 
-use super::quarantine::{self, Quarantined};
+use super::handed::{Handed, Origin};
+use super::quarantine;
+use super::record;
 use super::remembered::Remembered;
 use super::report::SinkReport;
-use super::sink::{Outgoing, Sink};
-use super::{Tries, record};
-use crate::config::Format;
+use super::route::Routed;
+use super::sink::{Outgoing, Sink, SinkError};
+use super::spill::spill;
+use super::spool::Spool;
+use super::tries::{FIRST_PAUSE, Tries};
+use crate::config::{OnFailure, SinkConfig};
 use crate::objects::Objects;
 
 /// Ids that an environment remembers a sink to have taken: a few batches, so that what Lambda sends again because of
-/// another sink is not sent again to this one. About 4 MB when full.
+/// another sink is not sent again to this one. About 4 MB when full, and as much for those that wait in its spool.
 const REMEMBERED: usize = 65_536;
 
 /// A sink by its name, with what this environment remembers of it.
 #[derive(Debug)]
 pub(crate) struct NamedSink {
     pub(crate) name: String,
-    pub(crate) format: Format,
-    /// Longest time for one try.
-    pub(crate) timeout: Duration,
+    pub(crate) config: SinkConfig,
     pub(crate) sink: Arc<dyn Sink>,
+    places: Places,
     remembered: Mutex<Remembered>,
+    /// What went to the spool: it is on its way, though not delivered.
+    pub(super) parked: Mutex<Remembered>,
 }
 
-/// What a sink did, and the position of the first record that it must be given again.
+/// Where what a sink does not take may go.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places {
+    pub(crate) spool: Option<Arc<Spool>>,
+    pub(crate) spill: Option<Arc<Objects>>,
+}
+
+/// What is common to all sinks of a batch.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) payload: &'a str,
+    pub(crate) handed: Option<&'a Handed<'a>>,
+    pub(crate) quarantine: &'a Objects,
+}
+
+impl Context<'_> {
+    /// Whether what cannot be delivered stays where it is: in quarantine.
+    pub(crate) fn keeps_poison(&self) -> bool {
+        self.handed
+            .is_some_and(|handed| handed.origin == Origin::Quarantine)
+    }
+}
+
+/// What a sink did.
+#[derive(Default)]
 pub(crate) struct Served {
     pub(crate) report: SinkReport,
+    /// Position in the batch of the first record that it must be given again.
     pub(crate) first_left: Option<usize>,
-    /// Positions in the batch of records that were quarantined for this sink.
+    /// Positions of records that were quarantined for this sink.
     pub(crate) refused: Vec<usize>,
+    /// Positions of records that wait in its spool.
+    pub(crate) parked: Vec<usize>,
 }
 
-/// Longest pause between tries.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Less than this of a budget is too short for a try.
+const SHORTEST_TRY: Duration = Duration::from_secs(1);
+
+pub(super) fn lock(remembered: &Mutex<Remembered>) -> MutexGuard<'_, Remembered> {
+    remembered.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl NamedSink {
-    pub(crate) fn new(name: &str, format: Format, timeout: Duration, sink: Arc<dyn Sink>) -> Self {
-        let remembered = Mutex::new(Remembered::new(REMEMBERED));
+    pub(crate) fn new(name: &str, config: &SinkConfig, sink: Arc<dyn Sink>, places: Places) -> Self {
+        let remembered = || Mutex::new(Remembered::new(REMEMBERED));
         Self {
             name: name.to_owned(),
-            format,
-            timeout,
+            config: config.clone(),
             sink,
-            remembered,
+            places,
+            remembered: remembered(),
+            parked: remembered(),
         }
     }
 
-    /// Delivers `records` of the batch `payload` in order. After a failure nothing but that try is repeated, with growing pauses, until it
-    /// succeeds or the next try could not end in time.
+    /// Longest time for one try.
+    pub(crate) fn longest_try(&self) -> Duration {
+        match self.spool() {
+            Some(_) => self.config.timeout.min(self.config.budget),
+            None => self.config.timeout,
+        }
+    }
+
+    fn spool(&self) -> Option<&Spool> {
+        let spools = self.config.on_failure == OnFailure::Spool;
+        self.places.spool.as_deref().filter(|_| spools)
+    }
+
+    /// Delivers `records` in order, or appends what is left to the sink's spool; of handed records and those of a sink
+    /// without a spool what is left is told.
     pub(crate) async fn serve(
         &self,
-        records: &[Outgoing<'_>],
-        payload: &str,
-        quarantine: &Objects,
-        tries: &Tries<'_>,
+        records: &[Routed<'_>],
+        context: Context<'_>,
+        tries: Tries<'_>,
     ) -> Served {
-        let mut report = SinkReport::default();
-        let mut refused = Vec::new();
-        let mut pending = self.pending(records);
-        report.repeats = records.len() - pending.len();
+        let mut served = Served::default();
+        let mut pending = self.pending(records, context, &mut served);
+        match self.spool() {
+            Some(spool) if context.handed.is_none() => {
+                self.deliver_or_park(spool, records, &mut pending, context, tries, &mut served)
+                    .await;
+            }
+            Some(_) => {
+                let tries = tries.within(self.config.budget);
+                self.deliver(records, &mut pending, context, tries, &mut served)
+                    .await;
+            }
+            None => {
+                self.deliver(records, &mut pending, context, tries, &mut served)
+                    .await;
+            }
+        }
+        let left = pending.first().and_then(|at| records.get(*at));
+        served.first_left = left.map(|record| record.outgoing.position);
+        served
+    }
+
+    pub(super) fn failed(&self, error: String, records: usize, report: &mut SinkReport) {
+        tracing::warn!(sink = self.name, %error, records, "a try failed");
+        report.failures += 1;
+        report.error = Some(error);
+    }
+
+    /// How long a try may take that begins now; none if it could not end in time.
+    fn limit(&self, tries: &Tries<'_>) -> Option<Duration> {
+        let (timeout, left) = (self.config.timeout, tries.left());
+        let least = if self.spool().is_some() {
+            timeout.min(SHORTEST_TRY)
+        } else {
+            timeout
+        };
+        (left >= least).then(|| timeout.min(left))
+    }
+
+    /// Gives the pending records to the sink. After a failure nothing but that try is repeated, with growing pauses,
+    /// until it succeeds or the next try could not end in time.
+    pub(super) async fn deliver(
+        &self,
+        records: &[Routed<'_>],
+        pending: &mut Vec<usize>,
+        context: Context<'_>,
+        tries: Tries<'_>,
+        served: &mut Served,
+    ) {
         let mut pause = FIRST_PAUSE;
+        let mut pointers = HashMap::new();
         // After a panic records are given one by one, so that the one that causes it is found.
         let mut single = false;
         while !pending.is_empty() {
-            if tries.left() < self.timeout {
-                report
-                    .error
-                    .get_or_insert_with(|| "no time was left for a try".to_owned());
+            let Some(limit) = self.limit(&tries) else {
+                let error = || "no time was left for a try".to_owned();
+                served.report.error.get_or_insert_with(error);
                 break;
-            }
+            };
             let width = if single { 1 } else { pending.len() };
-            let batch: Vec<Outgoing<'_>> = pending
+            let batch: Vec<&Routed<'_>> = pending
                 .iter()
                 .take(width)
-                .filter_map(|at| records.get(*at).copied())
+                .filter_map(|at| records.get(*at))
                 .collect();
-            let call = AssertUnwindSafe(async { self.sink.deliver(&batch).await }).catch_unwind();
-            let error = match tries.clock.timeout(self.timeout, call).await {
+            let call = AssertUnwindSafe(self.give(&batch, &mut pointers)).catch_unwind();
+            let error = match tries.clock.timeout(limit, call).await {
                 Ok(Ok(Ok(count))) => match batch.get(..count).filter(|taken| !taken.is_empty()) {
                     Some(taken) => {
-                        self.remember(taken, &mut report);
+                        self.remember(taken, &pointers, &mut served.report);
                         pending.drain(..count);
                         pause = FIRST_PAUSE;
                         continue;
@@ -100,52 +194,83 @@ impl NamedSink {
                     single = true;
                     "the sink panicked".to_owned()
                 }
+                Ok(Err(_)) if context.keeps_poison() => {
+                    self.failed("the sink panicked".to_owned(), pending.len(), &mut served.report);
+                    break;
+                }
                 Ok(Err(_)) => {
                     let Some(record) = batch.first() else { break };
-                    match self.refuse(record, payload, quarantine, tries).await {
+                    match self.refuse(&record.outgoing, context, &tries).await {
                         Ok(()) => {
                             pending.remove(0);
-                            refused.push(record.position);
-                            report.quarantined += 1;
+                            served.refused.push(record.outgoing.position);
+                            served.report.quarantined += 1;
                             continue;
                         }
                         Err(error) => error,
                     }
                 }
-                Err(_) => format!("no answer within {:?}", self.timeout),
+                Err(_) => format!("no answer within {limit:?}"),
             };
-            tracing::warn!(sink = self.name, %error, records = pending.len(), "a try failed");
-            report.failures += 1;
-            report.error = Some(error);
-            tries.pause(&mut pause, MAX_PAUSE).await;
-        }
-        Served {
-            first_left: pending.first().copied(),
-            refused,
-            report,
+            self.failed(error, pending.len(), &mut served.report);
+            tries.pause(&mut pause).await;
         }
     }
 
-    /// Positions of the records that the sink is not known to have; of equal ones the first.
-    fn pending(&self, records: &[Outgoing<'_>]) -> Vec<usize> {
-        let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seen = HashSet::with_capacity(records.len());
-        let new = |record: &Outgoing<'_>| !remembered.contains(record.key);
-        records
+    /// One try: what is too large is spilled first, once, and its pointer given instead.
+    async fn give(
+        &self,
+        batch: &[&Routed<'_>],
+        pointers: &mut HashMap<usize, Vec<u8>>,
+    ) -> Result<usize, SinkError> {
+        if let (Some(most), Some(place)) = (self.config.max_event_bytes, &self.places.spill) {
+            for record in batch.iter().filter(|record| record.outgoing.line.len() > most) {
+                if let Entry::Vacant(entry) = pointers.entry(record.outgoing.position) {
+                    let pointer = spill(place, record).await;
+                    entry.insert(pointer.map_err(|error| SinkError(format!("the spill failed: {error}")))?);
+                }
+            }
+        }
+        let outgoing: Vec<Outgoing<'_>> = batch
             .iter()
-            .enumerate()
-            .filter(|(_, record)| new(record) && seen.insert(record.key))
-            .map(|(at, _)| at)
-            .collect()
+            .map(|record| Outgoing {
+                line: pointers
+                    .get(&record.outgoing.position)
+                    .map_or(record.outgoing.line, Vec::as_slice),
+                ..record.outgoing
+            })
+            .collect();
+        self.sink.deliver(&outgoing).await
+    }
+
+    /// Indexes of the records that the sink is not known to have; of equal ones the first. What waits in its spool is not
+    /// sent there again, but it is given to the sink when the drain hands it over.
+    fn pending(&self, records: &[Routed<'_>], context: Context<'_>, served: &mut Served) -> Vec<usize> {
+        let (remembered, parked) = (lock(&self.remembered), lock(&self.parked));
+        let mut seen = HashSet::with_capacity(records.len());
+        let mut pending = Vec::with_capacity(records.len());
+        for (at, record) in records.iter().enumerate() {
+            let key = record.outgoing.key;
+            if remembered.contains(key) {
+            } else if context.handed.is_none() && parked.contains(key) {
+                served.parked.push(record.outgoing.position);
+            } else if seen.insert(key) {
+                pending.push(at);
+            }
+        }
+        served.report.repeats = records.len() - pending.len();
+        pending
     }
 
     /// Remembers what the sink has taken.
-    fn remember(&self, taken: &[Outgoing<'_>], report: &mut SinkReport) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        for record in taken {
-            remembered.insert(record.key);
+    fn remember(&self, taken: &[&Routed<'_>], pointers: &HashMap<usize, Vec<u8>>, report: &mut SinkReport) {
+        let mut remembered = lock(&self.remembered);
+        for Routed { outgoing, .. } in taken {
+            remembered.insert(outgoing.key);
             report.delivered += 1;
-            report.bytes += record.line.len();
+            let pointer = pointers.get(&outgoing.position);
+            report.spilled += usize::from(pointer.is_some());
+            report.bytes += pointer.map_or(outgoing.line.len(), Vec::len);
         }
     }
 
@@ -153,31 +278,28 @@ impl NamedSink {
     async fn refuse(
         &self,
         record: &Outgoing<'_>,
-        payload: &str,
-        quarantine: &Objects,
+        context: Context<'_>,
         tries: &Tries<'_>,
     ) -> Result<(), String> {
-        let raws = record::split(payload).unwrap_or_default();
-        let raw = raws
-            .get(record.position)
-            .and_then(|raw| serde_json::from_str::<&RawValue>(raw).ok());
-        let entry = Quarantined {
+        let raws = record::split(context.payload)
+            .map(|(_, raws)| raws)
+            .unwrap_or_default();
+        let raw = raws.get(record.position);
+        let entry = quarantine::Quarantined {
             kind: "panic",
             reason: "the sink panicked on this event alone",
             sink: Some(&self.name),
             event_id: record.event_id,
             sequence_number: Some(record.sequence_number),
-            record: raw,
+            record: raw.and_then(|raw| serde_json::from_str(raw).ok()),
         };
         let object = quarantine::object(&[entry]);
-        let put = tries
+        let put = quarantine::put(context.quarantine, &object);
+        match tries
             .clock
-            .timeout(
-                tries.left().min(super::QUARANTINE_TRY),
-                quarantine::put(quarantine, &object),
-            )
-            .await;
-        match put {
+            .timeout(tries.left().min(super::OBJECT_TRY), put)
+            .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(format!("the quarantine failed: {error}")),
             Err(_) => Err("the quarantine did not answer in time".to_owned()),

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::serve::NamedSink;
+use super::serve::{NamedSink, Places};
 use super::sink::{Sink, SinkError};
+use super::spool::Spool;
 use super::{Forwarder, sinks};
 use crate::clock::{Clock, TimedOut};
 use crate::config::{Config, ObjectsUri, SinkUri};
@@ -23,9 +24,26 @@ pub enum StartError {
     /// The quarantine does not answer.
     #[error(
         "the quarantine did not answer within {:?}: is its endpoint reachable?",
-        super::QUARANTINE_TRY
+        super::OBJECT_TRY
     )]
     Silent,
+    /// The spool cannot be written and listed, or the spill not written: a sink that is down, or a large event, would hold
+    /// up all others.
+    #[error("the {setting} cannot be used: {reason}")]
+    Shared {
+        /// Its setting, `spool` or `spill`.
+        setting: &'static str,
+        /// What happened.
+        reason: String,
+    },
+    /// A place cannot be opened.
+    #[error("{uri:?} cannot be opened: {reason}")]
+    Place {
+        /// It.
+        uri: ObjectsUri,
+        /// What is missing.
+        reason: &'static str,
+    },
     /// A sink cannot be opened.
     #[error("sink {name}: {error}")]
     Sink {
@@ -40,79 +58,98 @@ pub enum StartError {
     Secret(#[from] crate::config::SecretError),
 }
 
-/// S3 clients, one a region and endpoint; the AWS configuration is loaded when the first is asked for.
-#[cfg(feature = "s3")]
-struct Clients<'a> {
+/// Opens places; the AWS configuration is loaded when the first in S3 is asked for.
+struct Opener<'a> {
+    random: &'a Random,
+    #[cfg(feature = "s3")]
     config: &'a crate::config::AwsConfig,
+    #[cfg(feature = "s3")]
     sdk: Option<aws_config::SdkConfig>,
 }
 
-#[cfg(feature = "s3")]
-impl Clients<'_> {
-    async fn objects(&mut self, location: &crate::config::S3Location) -> Result<Objects, StartError> {
-        let sdk = match &self.sdk {
-            Some(sdk) => sdk.clone(),
-            None => self.config.sdk_config().await?,
+impl Opener<'_> {
+    async fn objects(&mut self, uri: &ObjectsUri) -> Result<Objects, StartError> {
+        #[cfg(feature = "s3")]
+        if matches!(uri, ObjectsUri::S3(_)) && self.sdk.is_none() {
+            self.sdk = Some(self.config.sdk_config().await?);
+        }
+        #[cfg(feature = "s3")]
+        let sdk = self.sdk.as_ref();
+        #[cfg(not(feature = "s3"))]
+        let sdk = None;
+        Objects::open(uri, sdk, self.random.clone()).map_err(|reason| StartError::Place {
+            uri: uri.clone(),
+            reason,
+        })
+    }
+
+    /// A place that sinks share, if there is one, that shows what is asked of it.
+    async fn shared<T>(
+        &mut self,
+        uri: Option<&ObjectsUri>,
+        open: impl FnOnce(Objects) -> T,
+        setting: &'static str,
+        clock: &Clock,
+        show: impl AsyncFnOnce(&T) -> Result<(), ObjectsError>,
+    ) -> Result<Option<Arc<T>>, StartError> {
+        let Some(uri) = uri else { return Ok(None) };
+        let place = open(self.objects(uri).await?);
+        let reason = match clock.timeout(super::OBJECT_TRY, show(&place)).await {
+            Ok(Ok(())) => return Ok(Some(Arc::new(place))),
+            Ok(Err(error)) => error.to_string(),
+            Err(TimedOut) => format!(
+                "no answer within {:?}: is its endpoint reachable?",
+                super::OBJECT_TRY
+            ),
         };
-        let mut builder = aws_sdk_s3::config::Builder::from(&sdk);
-        if let Some(region) = &location.region {
-            builder = builder.region(aws_config::Region::new(region.clone()));
-        }
-        if let Some(endpoint) = &location.endpoint {
-            builder = builder.endpoint_url(endpoint);
-        }
-        // What stands in for S3 is addressed by path.
-        let elsewhere = location.endpoint.is_some() || sdk.endpoint_url().is_some();
-        let client = aws_sdk_s3::Client::from_conf(builder.force_path_style(elsewhere).build());
-        self.sdk = Some(sdk);
-        Ok(Objects::s3(client, location.clone()))
+        Err(StartError::Shared { setting, reason })
     }
 }
 
 impl Forwarder {
-    /// Opens the sinks and shows that the quarantine can be written (one PUT).
+    /// Opens the sinks and shows that the quarantine can be written (one PUT), and the spool written and listed (one PUT,
+    /// one LIST).
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: &Config, clock: Clock, random: Random) -> Result<Self, StartError> {
-        #[cfg(feature = "s3")]
-        let mut clients = Clients {
+        let mut opener = Opener {
+            random: &random,
+            #[cfg(feature = "s3")]
             config: &config.aws,
+            #[cfg(feature = "s3")]
             sdk: None,
         };
         let Some(quarantine) = &config.quarantine else {
             return Err(StartError::NotConfigured);
         };
-        let quarantine = match quarantine {
-            ObjectsUri::File(dir) => Objects::dir(dir.clone(), random.clone()),
-            #[cfg(feature = "s3")]
-            ObjectsUri::S3(location) => clients.objects(location).await?,
-            #[cfg(not(feature = "s3"))]
-            ObjectsUri::S3(_) => return Err(without_s3("quarantine")),
-        };
-        let probe = clock.timeout(super::QUARANTINE_TRY, quarantine.probe()).await;
+        let quarantine = opener.objects(quarantine).await?;
+        let probe = clock.timeout(super::OBJECT_TRY, quarantine.probe()).await;
         probe.map_err(|TimedOut| StartError::Silent)??;
+        let (spool, spill) = (config.spool.as_ref(), config.spill.as_ref());
+        let places = Places {
+            spool: opener
+                .shared(spool, Spool::new, "spool", &clock, Spool::probe)
+                .await?,
+            spill: opener
+                .shared(spill, |objects| objects, "spill", &clock, Objects::probe)
+                .await?,
+        };
         let mut named = Vec::new();
         for (name, sink) in &config.sinks {
             let open: Arc<dyn Sink> = match &sink.uri {
                 SinkUri::Stdout => Arc::new(sinks::stdout::Stdout::new()),
                 SinkUri::File { dir, remember } => Arc::new(file(name, dir, *remember)?),
-                SinkUri::Lake(ObjectsUri::File(dir)) => {
-                    Arc::new(sinks::lake::Lake::new(Objects::dir(dir.clone(), random.clone())))
-                }
-                #[cfg(feature = "s3")]
-                SinkUri::Lake(ObjectsUri::S3(location)) => {
-                    Arc::new(sinks::lake::Lake::new(clients.objects(location).await?))
-                }
-                #[cfg(feature = "s3")]
                 SinkUri::S3 {
                     location,
                     compression,
-                } => Arc::new(sinks::s3::S3::new(clients.objects(location).await?, *compression)),
-                #[cfg(not(feature = "s3"))]
-                SinkUri::S3 { .. } | SinkUri::Lake(ObjectsUri::S3(_)) => return Err(without_s3(name)),
+                } => {
+                    let objects = opener.objects(&ObjectsUri::S3(location.clone())).await?;
+                    Arc::new(sinks::s3::S3::new(objects, *compression))
+                }
+                SinkUri::Lake(uri) => Arc::new(sinks::lake::Lake::new(opener.objects(uri).await?)),
             };
-            named.push(NamedSink::new(name, sink.format, sink.timeout, open));
+            named.push(NamedSink::new(name, sink, open, places.clone()));
         }
         Ok(Self {
             sinks: named,
@@ -129,12 +166,4 @@ fn file(name: &str, dir: &Path, remember: usize) -> Result<sinks::file::File, St
         name: name.to_owned(),
         error,
     })
-}
-
-#[cfg(not(feature = "s3"))]
-fn without_s3(name: &str) -> StartError {
-    StartError::Sink {
-        name: name.to_owned(),
-        error: SinkError("built without the feature `s3`".to_owned()),
-    }
 }

@@ -178,6 +178,7 @@ impl Dir {
                 objects.push(Listed {
                     name: name.to_owned(),
                     size: metadata.len(),
+                    modified: metadata.modified().ok(),
                 });
             }
         }

@@ -10,6 +10,7 @@ mod dir;
 mod s3;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -66,6 +67,8 @@ pub struct Listed {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
+    /// When it was written, where the place tells.
+    pub modified: Option<SystemTime>,
 }
 
 /// A page of a list.
@@ -166,6 +169,19 @@ impl Objects {
     /// [`ObjectsError`]; the object may be there all the same: read it to know whose it is.
     pub async fn create(&self, name: &str, body: Vec<u8>) -> Result<bool, ObjectsError> {
         at!(self, place => place.put(name, body, true))
+    }
+
+    /// Writes as [`put`](Self::put) does; answers the id of the version that stands there, where the place keeps versions.
+    /// One PUT, and a HEAD if the name is taken.
+    ///
+    /// # Errors
+    /// [`ObjectsError`]; the object may be there all the same.
+    pub async fn put_versioned(&self, name: &str, body: Vec<u8>) -> Result<Option<String>, ObjectsError> {
+        match &self.0 {
+            Place::Dir(dir) => dir.put(name, body, true).await.map(|_| None),
+            #[cfg(feature = "s3")]
+            Place::S3(s3) => Box::pin(s3.put_versioned(name, body)).await,
+        }
     }
 
     /// Writes an object, in place of what stands under its name. One PUT. Cancel-safe as [`put`](Self::put).

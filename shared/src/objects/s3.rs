@@ -3,6 +3,7 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::types::ServerSideEncryption;
 
@@ -72,10 +73,38 @@ impl S3 {
     }
 
     pub(super) async fn put(&self, name: &str, body: Vec<u8>, once: bool) -> Result<bool, ObjectsError> {
+        self.write(name, body, once).await.map(|put| put.is_some())
+    }
+
+    pub(super) async fn put_versioned(
+        &self,
+        name: &str,
+        body: Vec<u8>,
+    ) -> Result<Option<String>, ObjectsError> {
+        if let Some(put) = self.write(name, body, true).await? {
+            return Ok(put.version_id);
+        }
+        let head = self.client.head_object();
+        let head = head
+            .bucket(&self.location.bucket)
+            .key(self.key(name))
+            .send()
+            .await;
+        head.map(|head| head.version_id)
+            .map_err(|error| self.error(name, error))
+    }
+
+    /// Puts an object; none if `once` and the name is taken.
+    async fn write(
+        &self,
+        name: &str,
+        body: Vec<u8>,
+        once: bool,
+    ) -> Result<Option<PutObjectOutput>, ObjectsError> {
         let put = self.request(name, body);
         match put.set_if_none_match(once.then(|| "*".to_owned())).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if once && status(&error) == Some(412) => Ok(false),
+            Ok(put) => Ok(Some(put)),
+            Err(error) if once && status(&error) == Some(412) => Ok(None),
             Err(error) => Err(self.error(name, error)),
         }
     }
@@ -144,6 +173,7 @@ impl S3 {
                     .size
                     .and_then(|size| u64::try_from(size).ok())
                     .unwrap_or_default(),
+                modified: object.last_modified.and_then(|at| at.try_into().ok()),
             })
         });
         Ok(Page {

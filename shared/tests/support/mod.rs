@@ -19,7 +19,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tidewatch::clock::Clock;
 use tidewatch::config::Config;
-use tidewatch::forward::{Forwarder, HandleError, Handled, Outgoing, Sink, SinkError};
+use tidewatch::forward::{
+    Forwarder, HandleError, Handled, InProcess, Outgoing, Sink, SinkError, Spool, drain,
+};
+use tidewatch::objects::Objects;
 use tidewatch::random::Random;
 
 /// How a fake sink behaves.
@@ -94,7 +97,7 @@ impl Sink for Fake {
 
 /// A forwarder with its directory.
 pub struct Setup {
-    pub forwarder: Forwarder,
+    pub forwarder: Arc<Forwarder>,
     pub dir: tempfile::TempDir,
     fakes: HashMap<String, Arc<Fake>>,
     clock: Clock,
@@ -124,17 +127,29 @@ impl Setup {
         Self::build(&["a"], "event", false, "").await
     }
 
+    /// Fake sinks, each with its settings, and a spool and a spill.
+    pub async fn spooled(sinks: &[(&str, &str)]) -> Self {
+        let sinks: Vec<String> = sinks
+            .iter()
+            .map(|(name, settings)| format!("  {name}: {{ uri: 'file://PATH/{name}', {settings} }}"))
+            .collect();
+        let places = "spool: file://PATH/spool\nspill: file://PATH/spill";
+        Self::document(&format!("sinks:\n{}\n{places}", sinks.join("\n")), true).await
+    }
+
     async fn build(names: &[&str], format: &str, fake: bool, setting: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().display();
         let sinks: Vec<String> = names
             .iter()
-            .map(|name| format!("  {name}: {{ uri: 'file://{path}/{name}', format: {format} }}"))
+            .map(|name| format!("  {name}: {{ uri: 'file://PATH/{name}', format: {format} }}"))
             .collect();
-        let document = format!(
-            "quarantine: file://{path}/quarantine\nsinks:\n{}\n{setting}\n",
-            sinks.join("\n")
-        );
+        Self::document(&format!("sinks:\n{}\n{setting}", sinks.join("\n")), fake).await
+    }
+
+    /// By a document without a quarantine; `PATH` in it is the directory.
+    async fn document(document: &str, fake: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        let document = format!("quarantine: file://PATH/quarantine\n{document}\n").replace("PATH", path);
         let config = Config::parse(&document, "test", []).unwrap();
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_632_860);
         let clock = Clock::simulated(start);
@@ -155,10 +170,61 @@ impl Setup {
             fake
         });
         Self {
-            forwarder,
+            forwarder: Arc::new(forwarder),
             dir,
             fakes,
             clock,
+        }
+    }
+
+    /// Drains the spool, with a minute to do it.
+    pub async fn drain(&self) -> drain::Report {
+        self.drain_as(false).await
+    }
+
+    pub async fn drain_as(&self, dry_run: bool) -> drain::Report {
+        let objects = Objects::dir(self.dir.path().join("spool"), Random::seeded(2));
+        let spool = Spool::new(objects);
+        let forward = InProcess::new(
+            Arc::clone(&self.forwarder),
+            self.clock.clone(),
+            Duration::from_secs(300),
+        );
+        let options = drain::Options {
+            last_call: self.clock.instant() + Duration::from_secs(60),
+            deadline: self.clock.instant() + Duration::from_secs(120),
+            dry_run,
+        };
+        drain::drain(&spool, &forward, &self.clock, options).await
+    }
+
+    /// Names and lines of the objects of a folder below the setup's.
+    pub fn objects(&self, folder: &str) -> Vec<(String, Vec<String>)> {
+        let Ok(entries) = std::fs::read_dir(self.dir.path().join(folder)) else {
+            return Vec::new();
+        };
+        let mut objects: Vec<(String, Vec<String>)> = entries
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let text = std::fs::read_to_string(entry.path()).unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                (name, text.lines().map(str::to_owned).collect())
+            })
+            .collect();
+        objects.sort();
+        objects
+    }
+
+    /// Puts a file where a directory was, or the directory there again.
+    pub fn break_place(&self, folder: &str, broken: bool) {
+        let path = self.dir.path().join(folder);
+        let aside = self.dir.path().join(format!("{folder}-aside"));
+        if broken {
+            std::fs::rename(&path, &aside).unwrap();
+            std::fs::write(&path, "").unwrap();
+        } else {
+            std::fs::remove_file(&path).unwrap();
+            std::fs::rename(&aside, &path).unwrap();
         }
     }
 
@@ -230,6 +296,11 @@ pub fn insert(session: &str, index: u32, number: u32) -> String {
     format!(
         r#"{{"eventID":"e{number}","eventName":"INSERT","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"eu-north-1","dynamodb":{{"ApproximateCreationDateTime":{created}.25,"Keys":{{"SessionID":{{"S":"{session}"}},"EventIndex":{{"N":"{index}"}}}},"NewImage":{{"SessionID":{{"S":"{session}"}},"EventIndex":{{"N":"{index}"}},"EventType":{{"S":"session.command"}},"CreatedAt":{{"N":"{created}"}},"FieldsMap":{{"M":{{"uid":{{"S":"uid-{session}-{index}"}},"event":{{"S":"session.command"}},"ei":{{"N":"{index}"}},"time":{{"S":"2026-11-20T10:00:00Z"}}}}}}}},"SequenceNumber":"{number}","StreamViewType":"NEW_IMAGE"}},"eventSourceARN":"arn:aws:dynamodb:eu-north-1:1:table/audit/stream/1"}}"#
     )
+}
+
+/// The same from a task.
+pub fn handed(header: &str, records: &[String]) -> String {
+    format!(r#"{{"tidewatch":{header},"Records":[{}]}}"#, records.join(","))
 }
 
 /// The line of [`insert`]'s event.

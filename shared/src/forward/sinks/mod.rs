@@ -3,6 +3,5 @@
 mod commits;
 pub mod file;
 pub mod lake;
-#[cfg(feature = "s3")]
 pub mod s3;
 pub mod stdout;
