@@ -201,7 +201,7 @@ fn a_sink_spools_where_there_is_a_spool_unless_it_says_otherwise() {
 fn filters_are_lists_of_rules_and_their_faults_have_places() {
     let read =
         |filter: &str| sink(&format!("filter: {filter}"), "").map(|config| config.sinks["a"].filter.clone());
-    let filter = read("{ allow: [{ types: [session.*, user.login], users: alice }, { codes: [T1] }], deny: [{ labels: { server_labels.env: [dev, test*] } }] }").unwrap();
+    let filter = read("{ allow: [{ types: [session.*, user.login], users: alice }, { codes: [T1] }], deny: [{ labels: { server_labels.env: [dev, test*], dn: 'CN=a,OU=b' } }] }").unwrap();
     assert_eq!((filter.allow.len(), filter.deny.len()), (2, 1));
     let [types, login] = &filter.allow[0].types[..] else {
         panic!("{filter:?}")
@@ -209,6 +209,7 @@ fn filters_are_lists_of_rules_and_their_faults_have_places() {
     assert!(types.matches("session.start") && !types.matches("sessio") && login.matches("user.login"));
     assert!(!login.matches("user.login2") && filter.allow[0].users[0].matches("alice"));
     assert_eq!(filter.deny[0].labels["server_labels.env"].len(), 2);
+    assert!(filter.deny[0].labels["dn"][0].matches("CN=a,OU=b"));
     for (filter, told) in [
         ("{ allow: [] }", "sinks.a.filter.allow: at least one rule"),
         ("{ allow: x }", "sinks.a.filter.allow: a list is due"),

@@ -273,12 +273,24 @@ impl<'f> Section<'f> {
 
     /// A list of texts, or one text with commas between them, as an environment variable can hold it. A
     /// fault for what is no text.
+    #[cfg(feature = "dynamodb")]
     pub(crate) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        self.texts_of(key, |text| {
+            text.split(',').map(|item| item.trim().to_owned()).collect()
+        })
+    }
+
+    /// A list of texts, or one text that may have commas in it. A fault for what is no text.
+    pub(crate) fn whole_texts(&mut self, key: &str) -> Option<Vec<String>> {
+        self.texts_of(key, |text| vec![text.to_owned()])
+    }
+
+    fn texts_of(&mut self, key: &str, one: impl FnOnce(&str) -> Vec<String>) -> Option<Vec<String>> {
         let node = self.members.remove(key)?;
         self.places.insert(key.to_owned(), node.place.clone());
         let items = match node.value {
             Value::Absent => return None,
-            Value::Text(text) => return Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
+            Value::Text(text) => return Some(one(&text)),
             Value::List(items) => items,
             Value::Map(_) => {
                 self.fault(key, "a list of texts is due");

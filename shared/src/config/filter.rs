@@ -119,7 +119,7 @@ impl RuleConfig {
 
 fn patterns(section: &mut Section<'_>, key: &str) -> Vec<Pattern> {
     let there = section.has(key);
-    let texts = section.texts(key).unwrap_or_default();
+    let texts = section.whole_texts(key).unwrap_or_default();
     if there && texts.is_empty() && section.is_clean(key) {
         section.fault(key, "at least one text is due");
     }

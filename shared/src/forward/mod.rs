@@ -111,7 +111,8 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// What of the function's time-out may be gone when the batch is handed over.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// Longest time for one try of the quarantine or a spool: a connection that died while the environment slept must not use up all.
+/// Longest time for one try of the quarantine or a spool: a connection that died while the environment slept must not use
+/// up all.
 const OBJECT_TRY: Duration = Duration::from_secs(10);
 
 /// How records ended that were to be delivered, by their position in the batch.
