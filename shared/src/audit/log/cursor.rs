@@ -160,6 +160,11 @@ impl FromStr for Cursor {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
+        // serde would take an array for a struct.
+        let text = text.trim_start();
+        if !text.starts_with('{') {
+            return Err(CursorError("not the JSON that is due"));
+        }
         let read: Read<'_> =
             serde_json::from_str(text).map_err(|_| CursorError("not the JSON that is due"))?;
         let ours = match read.tidewatch {
