@@ -40,7 +40,7 @@ pub enum StartError {
     #[error("{uri:?} cannot be opened: {reason}")]
     Place {
         /// It.
-        uri: ObjectsUri,
+        uri: Box<ObjectsUri>,
         /// What is missing.
         reason: &'static str,
     },
@@ -78,7 +78,7 @@ impl Opener<'_> {
         #[cfg(not(feature = "s3"))]
         let sdk = None;
         Objects::open(uri, sdk, self.random.clone()).map_err(|reason| StartError::Place {
-            uri: uri.clone(),
+            uri: Box::new(uri.clone()),
             reason,
         })
     }
