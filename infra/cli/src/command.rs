@@ -51,8 +51,10 @@ pub enum Command {
     Table(crate::table::TableArgs),
     /// Look into a state table, and change it with care
     State(crate::state::StateArgs),
-    /// Search the audit log, export it, follow it
+    /// Search the audit log, export it, follow it, bring events back from it
     Audit(crate::audit::AuditArgs),
+    /// Hand over again what Lambda gave up, or what is in quarantine
+    Redrive(crate::redrive::RedriveArgs),
     /// Make, show, compact, break or reconfigure a watch log
     WatchLog(crate::watch_log::WatchLogArgs),
     /// Check a configuration document, print its schema

@@ -6,7 +6,8 @@
 //! | [`config`] | `tidewatch config …` | check a configuration document, print its schema |
 //! | [`iam`] | `tidewatch iam …` | print the least policy for a table |
 //! | [`state`] | `tidewatch state …` | look into a state table, and change it with care |
-//! | [`audit`] | `tidewatch audit …` | search the audit log, export it, follow it |
+//! | [`audit`] | `tidewatch audit …` | search the audit log, export it, follow it, bring events back from it |
+//! | [`redrive`] | `tidewatch redrive` | hand over again what Lambda gave up, or what is in quarantine |
 //! | [`watch_log`] | `tidewatch watch-log …` | make, show, compact, break and reconfigure the watch log of a state table |
 //! | [`up`] | `tidewatch up` | everything on one machine |
 //! | [`esm`] | – | Lambda's event source mapping, simulated |
@@ -19,6 +20,7 @@ pub mod command;
 pub mod config;
 pub mod esm;
 pub mod iam;
+pub mod redrive;
 pub mod state;
 pub mod table;
 pub mod up;

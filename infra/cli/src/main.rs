@@ -39,6 +39,7 @@ async fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Table(args) => tidewatch_cli::table::run(global, args).await,
         Command::State(args) => tidewatch_cli::state::run(global, args).await,
         Command::Audit(args) => Box::pin(tidewatch_cli::audit::run(global, args)).await,
+        Command::Redrive(args) => Box::pin(tidewatch_cli::redrive::run(global, args)).await,
         Command::WatchLog(args) => tidewatch_cli::watch_log::run(global, args).await,
         Command::Config(args) => tidewatch_cli::config::run(global, args).await,
         Command::Iam(args) => tidewatch_cli::iam::run(global, &args),

@@ -1,7 +1,9 @@
-//! `tidewatch audit`: search the audit log, export it, follow it.
+//! `tidewatch audit`: search the audit log, export it, follow it, bring events back from it.
 
+mod backfill;
 mod export;
 mod file;
+mod import_cursor;
 mod search;
 mod show;
 mod tail;
@@ -35,6 +37,10 @@ enum Command {
     Export(export::ExportArgs),
     /// Show new events as they are written
     Tail(tail::TailArgs),
+    /// Hand events that the stream no longer has to `forward`
+    Backfill(backfill::BackfillArgs),
+    /// Go on where Teleport's event-handler stopped
+    ImportCursor(import_cursor::ImportCursorArgs),
 }
 
 /// Which events.
@@ -107,6 +113,8 @@ pub async fn run(global: &Global, args: AuditArgs) -> Result<Exit, Failure> {
         Command::Search(args) => search::run(global, args).await,
         Command::Export(args) => export::run(global, args).await,
         Command::Tail(args) => tail::run(global, args).await,
+        Command::Backfill(args) => Box::pin(backfill::run(global, args)).await,
+        Command::ImportCursor(args) => Box::pin(import_cursor::run(global, args)).await,
     }
 }
 

@@ -144,6 +144,31 @@ impl Dynamo {
         &self.0.name
     }
 
+    /// The read capacity of the index that searches and exports read; none if it is billed on demand. One request.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn index_read_units(&self) -> Result<Option<u32>, LogError> {
+        let mut tries = Tries::new(self);
+        loop {
+            let request = self.0.client.describe_table().table_name(self.table());
+            let answer = async move { request.send().await.map_err(Fault::of) };
+            match tries.send("describe", answer).await {
+                Ok(answer) => {
+                    let indexes = answer.table.and_then(|table| table.global_secondary_indexes);
+                    let index = indexes.into_iter().flatten();
+                    let units = index
+                        .filter(|index| index.index_name() == Some("timesearchV2"))
+                        .find_map(|index| index.provisioned_throughput?.read_capacity_units);
+                    return Ok(units
+                        .and_then(|units| u32::try_from(units).ok())
+                        .filter(|units| *units > 0));
+                }
+                Err(fault) => tries.again_read(fault).await?,
+            }
+        }
+    }
+
     /// The clock by which events expire.
     pub fn clock(&self) -> &Clock {
         &self.0.clock

@@ -1,0 +1,120 @@
+//! To whom records are handed over: a Lambda function, or `forward` in this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::error::DisplayErrorContext;
+use aws_sdk_lambda::primitives::Blob;
+use clap::Args;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tidewatch::clock::Clock;
+use tidewatch::forward::{Forwarder, InProcess, Invoke, InvokeError};
+use tidewatch::random::Random;
+use tidewatch::redrive::Options;
+
+use crate::cli::{Document, Failure, Global, aws_config, document};
+
+/// To whom, and for how long.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ForwardOptions {
+    /// Lambda function `forward` to hand the records to [default: this process, with the document that --config names]
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
+    /// Hand nothing over, only look
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Begin nothing more after this time, such as 10m or 8h
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    time: Option<Duration>,
+}
+
+/// A Lambda invocation at its longest; in this process an invocation has as long.
+const INVOCATION: Duration = Duration::from_secs(900);
+/// How long a command goes on if nothing is said.
+const LONGEST: Duration = Duration::from_hours(24 * 30);
+
+impl ForwardOptions {
+    pub(crate) fn options(&self, clock: &Clock) -> Options {
+        let last_call = clock.instant() + self.time.unwrap_or(LONGEST).min(LONGEST);
+        Options {
+            last_call,
+            deadline: last_call + INVOCATION,
+            dry_run: self.dry_run,
+        }
+    }
+
+    /// Opens it: in this process the sinks and the quarantine.
+    pub(crate) async fn open(&self, global: &Global, clock: &Clock) -> Result<Box<dyn Invoke>, Failure> {
+        if self.dry_run {
+            return Ok(Box::new(Nobody));
+        }
+        if let Some(name) = &self.function {
+            let sdk = aws_config(global).await?;
+            return Ok(Box::new(Function {
+                client: Client::new(&sdk),
+                name: name.clone(),
+            }));
+        }
+        let usage = |error: String| Failure::usage(error);
+        let config = match document(global).await.map_err(|error| usage(error.to_string()))? {
+            Document::Tidewatch(config) => config,
+            Document::Teleport(_) => {
+                let which = "to whom are the records handed? Name the function with --function: Teleport's own file names no sinks";
+                return Err(Failure::usage(which));
+            }
+        };
+        let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await;
+        let forwarder = forwarder.map_err(|error| {
+            usage(format!(
+                "records cannot be handed to this process: {error}; name sinks and quarantine with --config, or a function with --function"
+            ))
+        })?;
+        Ok(Box::new(InProcess::new(
+            Arc::new(forwarder),
+            clock.clone(),
+            INVOCATION,
+        )))
+    }
+}
+
+#[derive(Debug)]
+struct Nobody;
+
+impl Invoke for Nobody {
+    fn invoke(&self, _: String) -> BoxFuture<'_, Result<String, InvokeError>> {
+        let error = InvokeError("a dry run hands nothing over".to_owned());
+        std::future::ready(Err(error)).boxed()
+    }
+}
+
+#[derive(Debug)]
+struct Function {
+    client: Client,
+    name: String,
+}
+
+impl Invoke for Function {
+    fn invoke(&self, payload: String) -> BoxFuture<'_, Result<String, InvokeError>> {
+        async move {
+            let call = self
+                .client
+                .invoke()
+                .function_name(&self.name)
+                .payload(Blob::new(payload));
+            let answer = Box::pin(call.send()).await;
+            let answer = answer.map_err(|error| {
+                InvokeError(format!("function {}: {}", self.name, DisplayErrorContext(&error)))
+            })?;
+            if let Some(kind) = answer.function_error() {
+                // What it says of itself may quote what it was given.
+                return Err(InvokeError(format!("function {}: it failed ({kind})", self.name)));
+            }
+            let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
+            String::from_utf8(payload)
+                .map_err(|_| InvokeError(format!("function {}: its answer is no text", self.name)))
+        }
+        .boxed()
+    }
+}
