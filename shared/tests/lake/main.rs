@@ -311,6 +311,10 @@ async fn what_is_no_row_goes_to_the_quarantine() {
             &format!(r#"{{"event":"e","time":"{time}","uid":"{OTHER}"}}"#),
         )
     };
+    let ranged = |time: &str| {
+        let range = r#"{"range":{"from":"2023-05-01T00:00:00Z","to":"2023-06-01T00:00:00Z"},"#;
+        dated(time).replacen('{', range, 1)
+    };
     let long = format!(
         r#"{{"event":"e","time":"2025-11-20T09:00:00Z","x":"{}"}}"#,
         "x".repeat(5 << 20)
@@ -331,6 +335,9 @@ async fn what_is_no_row_goes_to_the_quarantine() {
         ("", dated("2025-11-21T23:59:59.999Z")),
         ("date", dated("2025-11-22T00:00:00Z")),
         ("date", dated("0001-01-01T00:00:00Z")),
+        // A backfill's own range, and no more.
+        ("", ranged("2023-05-01T00:00:00Z")),
+        ("date", ranged("2023-06-01T00:00:00Z")),
         ("oversize", staged("a:5", &long)),
     ];
     let mut content = Vec::new();
@@ -342,10 +349,10 @@ async fn what_is_no_row_goes_to_the_quarantine() {
     objects.put("_staging/0001-a.ndjson", content).await.unwrap();
     let report = run(store.objects("lake"), Limits::default()).await;
     assert!(report.complete, "{report:?}");
-    assert_eq!(report.rows, 3, "{report:?}");
+    assert_eq!(report.rows, 4, "{report:?}");
     let rows = filed(&objects).await;
     let dates: Vec<&str> = rows.iter().map(|row| row.date.as_str()).collect();
-    assert_eq!(dates, ["2024-10-16", "2025-11-20", "2025-11-21"]);
+    assert_eq!(dates, ["2023-05-01", "2024-10-16", "2025-11-20", "2025-11-21"]);
     let quarantine = names(&objects, "_quarantine/").await;
     assert_eq!(quarantine.len(), 1);
     let body = objects.get(&quarantine[0]).await.unwrap().unwrap().body;
