@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
@@ -120,6 +121,19 @@ pub(super) fn day(date: Date) -> String {
 pub(super) fn date(text: &str) -> Option<Date> {
     let format = time::macros::format_description!("[year]-[month]-[day]");
     Date::parse(text, &format).ok()
+}
+
+impl Cursor {
+    /// The second up to which a search in ascending order has come, at least.
+    pub fn reached(&self) -> Option<SystemTime> {
+        let at = match (&self.place, self.scope) {
+            (Place::After(Key { created_at: at, .. }) | Place::Second(at), _) => *at,
+            (Place::Start, Scope::Day(date)) => date.midnight().assume_utc().unix_timestamp(),
+            (Place::Start, Scope::Session) => return None,
+        };
+        let at = u64::try_from(at).ok().filter(|at| *at > 0)?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at))
+    }
 }
 
 impl fmt::Display for Cursor {

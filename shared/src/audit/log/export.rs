@@ -17,6 +17,7 @@ use super::error::LogError;
 use super::pages::{Found, In, Page, Pages, decode, sort};
 use super::search::{Order, days, seconds, tell};
 use crate::audit::canonical::Canonical;
+use crate::audit::item;
 use crate::state::ErrorKind;
 
 /// What is exported.
@@ -30,6 +31,8 @@ pub struct Export {
     pub types: Vec<String>,
     /// Only events for which this holds.
     pub condition: Option<Condition>,
+    /// Whether each event comes with its row as it is stored, for whoever hands it on as a stream record.
+    pub rows: bool,
     /// How many days are read at a time. With 1 the days come in order.
     pub parallel: usize,
     /// Where an earlier export of the same range came to.
@@ -49,6 +52,8 @@ pub struct Part {
     pub units: f64,
     /// Rows that are no events that can be read; they were logged by their keys and left out.
     pub unreadable: usize,
+    /// Rows that are no events, such as `CHUNK#`.
+    pub no_events: usize,
 }
 
 /// Where an export came to. Its text is opaque to callers, and grows with the days that are read at a time.
@@ -80,6 +85,7 @@ impl Export {
             to,
             types: Vec::new(),
             condition: None,
+            rows: false,
             parallel: 4,
             position: None,
         }
@@ -184,6 +190,7 @@ type Answered = (Date, Result<Option<Page>, LogError>);
 struct Reading {
     pages: Pages,
     last: Date,
+    rows: bool,
     parallel: usize,
     /// What the parts that were handed out say.
     position: Position,
@@ -214,6 +221,7 @@ impl Reading {
         Ok(Self {
             pages: Pages::new(log, range, Order::Ascending, &export.types, condition),
             last,
+            rows: export.rows,
             parallel: export.parallel.clamp(1, 64),
             // The oldest is taken from the end.
             waiting: position.open.clone().into_iter().rev().collect(),
@@ -251,13 +259,18 @@ impl Reading {
             position: self.position.clone(),
             units: 0.0,
             unreadable: 0,
+            no_events: 0,
         };
         let mut last = None;
         if let Some(page) = page {
             part.units = page.units;
             for item in &page.items {
                 match decode(item, &mut self.out) {
-                    Ok(found) => part.events.extend(found),
+                    Ok(Some(mut found)) => {
+                        found.row = self.rows.then(|| item::json(item));
+                        part.events.push(found);
+                    }
+                    Ok(None) => part.no_events += 1,
                     Err(what) => {
                         part.unreadable += 1;
                         tell(Key::of(item).as_ref(), &what);

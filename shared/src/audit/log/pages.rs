@@ -30,6 +30,8 @@ pub struct Found {
     pub created_at: i64,
     /// The event as canonical JSON.
     pub json: String,
+    /// The row in DynamoDB's JSON, as a stream's `NewImage` has it, where an [`Export`](super::Export) asked for it.
+    pub row: Option<String>,
     /// Id and order, for our own use.
     pub(super) key: u128,
     pub(super) at: i128,
@@ -223,6 +225,7 @@ pub(super) fn decode(row: &Attributes, out: &mut Canonical) -> Result<Option<Fou
         );
     Ok(Some(Found {
         json: String::from_utf8_lossy(out.get(payload.range.clone())).into_owned(),
+        row: None,
         key: event.key,
         id: event.id,
         session_id: event.session_id.into_owned(),
