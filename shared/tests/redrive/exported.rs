@@ -43,10 +43,7 @@ async fn exported(summary: &Value, missing: bool) -> (Store, Objects) {
     let chunk = json!({"Item": {"SessionID": {"S": "CHUNK#1"}, "EventIndex": {"N": "0"}}}).to_string();
     let odd = [chunk, "no json".to_owned(), item(9_000_000)];
     let contents = [
-        (0..600)
-            .map(item)
-            .skip(usize::from(missing))
-            .collect::<Vec<_>>(),
+        (0..600).map(item).skip(usize::from(missing)).collect::<Vec<_>>(),
         odd.to_vec(),
         Vec::new(),
     ];
