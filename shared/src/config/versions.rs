@@ -9,8 +9,8 @@
 //! the one before it; those that were in force within the last [`KEPT`] are found by walking back, and what is older
 //! gets the oldest of them.
 //!
-//! Environments read only the pointer, at the start of each batch, and a version when it is new. Where the current one
-//! cannot be used the one before it goes on.
+//! Environments are to read only the pointer, at the start of each batch, and a version when it is new. Where the current
+//! one cannot be used the one before it goes on. The forwarder does not go by versions yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
