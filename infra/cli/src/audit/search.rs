@@ -15,9 +15,9 @@ use crate::cli::{Exit, FAINT, Failure, Global, Output, audit_table, paint};
   tidewatch audit search --where 'equals(user,\"alice\")&&!equals(success,true)' --from 2026-11-01 --to 2026-11-20 --table teleport.audit
   tidewatch audit search --session 5b1f3c9e-7a55-4a1c-8a57-0a7b8c9d0e1f --json --table teleport.audit
 
-An answer holds at most 1 MiB of events; a session is read to its end and put into the order of times. If there are more, it ends with a cursor: give it to --cursor, with the other
-options as they were. Cursors of Teleport are understood too. DynamoDB charges for all rows of the time, whether they
-pass the filters or not.")]
+An answer holds at most 1 MiB of events. If there are more, it ends with a cursor: give it to --cursor, with the other
+options as they were. Cursors of Teleport are understood too. A session is read to its end, and put into the order of
+times before --limit cuts it. DynamoDB charges for all rows of the time, whether they pass the filters or not.")]
 pub(super) struct SearchArgs {
     /// Events from then on: a time, a day (UTC), or an age such as 24h [default: 24h; with --session, all]
     #[arg(long, value_name = "WHEN", value_parser = when)]
