@@ -5,7 +5,7 @@ use tidewatch::audit::log::{Order, Search};
 use tidewatch::state::ErrorKind;
 
 use crate::engine::Engine;
-use crate::{DAY, all, at, event, follow, load, log, numbers, table, uid};
+use crate::{DAY, all, at, follow, load, log, numbers, table, uid};
 
 #[tokio::test]
 async fn days_are_walked_inclusive_in_utc() {
