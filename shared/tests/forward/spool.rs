@@ -434,6 +434,19 @@ async fn an_object_that_comes_first_leaves_nothing_out() {
     assert_eq!(first, lines(1..=3));
 }
 
+/// The shortest budget is one: a sink that works is called, by the stream's batch and by the drain.
+#[tokio::test(start_paused = true)]
+async fn a_short_budget_is_used() {
+    let setup = Setup::spooled(&[("a", "budget: 100ms")]).await;
+    let handled = setup.handle(&payload(&batch(1..=2))).await.unwrap();
+    assert_eq!((handled.report.delivered, handled.report.spooled), (2, 0));
+    setup.fake("a").set(Behaviour::Fail);
+    setup.handle(&payload(&batch(3..=4))).await.unwrap();
+    setup.fake("a").set(Behaviour::Work);
+    setup.drain().await;
+    assert_eq!(setup.lines("a"), lines(1..=4));
+}
+
 /// A drain leaves alone what is none of a spool's objects, and says so.
 #[tokio::test(start_paused = true)]
 async fn a_drain_deletes_nothing_that_is_not_its_own() {
