@@ -302,7 +302,12 @@ impl Versions {
             Some((_, tag)) => self.objects.replace_if(POINTER, tag, pointer).await?,
             None => self.objects.create(POINTER, pointer).await?,
         };
-        if moved {
+        // A PUT that was sent twice, because its first answer was lost, finds that the first one has moved the pointer.
+        let found = match moved {
+            true => None,
+            false => self.pointer().await?,
+        };
+        if moved || found.is_some_and(|(pointer, _)| pointer.current == applied.version) {
             Ok(applied)
         } else {
             Err(VersionsError::Overtaken)
