@@ -1,7 +1,5 @@
 //! Handing records over until all are acknowledged.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::Options;
@@ -56,7 +54,8 @@ impl Hand<'_> {
     }
 
     /// Waits, if that is possible before the last call.
-    pub(super) async fn wait(&self, pause: Duration) -> Result<(), HandError> {
+    #[cfg(feature = "dynamodb")]
+    pub(super) async fn wait(&self, pause: std::time::Duration) -> Result<(), HandError> {
         let left = self
             .options
             .last_call

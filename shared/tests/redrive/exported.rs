@@ -123,7 +123,7 @@ async fn cut_anywhere_it_goes_on_from_its_position() {
     let (store, objects) = exported(&summary(), false).await;
     run(&objects, &whole, &mut None).await.unwrap();
     let (requests, invocations) = (store.sent().len(), *whole.invocations.lock().unwrap());
-    assert_eq!((requests, invocations), (5, 3));
+    assert_eq!((requests, invocations), (5, 2));
     for at in 0..requests + invocations {
         for after in [false, true] {
             let mut forward = Forward::default();

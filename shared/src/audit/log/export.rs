@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt};
+use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use time::Date;
+use tokio::task::JoinSet;
 
 use super::condition::Condition;
 use super::cursor::{Cursor, Key, Place, Scope, date, day};
@@ -163,7 +163,8 @@ impl FromStr for Position {
 impl Dynamo {
     /// The events of a range, part by part, as they are asked for: a part is a page of at most 1 MB, one for each of the
     /// days that are read at a time is held, never more. Each part says where to go on after it, in this process or
-    /// another; what was read beyond it is read again then.
+    /// another; what was read beyond it is read again then. Pages are read on tasks of their own, so a part may be taken as
+    /// late as one likes.
     ///
     /// Parts of different days may come in any order, those of a day in its own. What is written meanwhile may or may not
     /// be seen; no row that is in the index when its page is read is skipped.
@@ -196,7 +197,8 @@ struct Reading {
     position: Position,
     /// Open days that no page is asked for.
     waiting: Vec<(Date, Place)>,
-    asked: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// Each on its own: the time that a request may take must not pass while the parts' taker is busy. Ended when dropped.
+    asked: JoinSet<Answered>,
     out: Canonical,
 }
 
@@ -226,15 +228,15 @@ impl Reading {
             // The oldest is taken from the end.
             waiting: position.open.clone().into_iter().rev().collect(),
             position,
-            asked: FuturesUnordered::new(),
+            asked: JoinSet::new(),
             out: Canonical::default(),
         })
     }
 
     fn ask(&mut self, date: Date, place: Place) {
         let pages = self.pages.clone();
-        let asked = async move { (date, pages.page(In::Day(date), &place, None).await) };
-        self.asked.push(Box::pin(asked));
+        self.asked
+            .spawn(async move { (date, pages.page(In::Day(date), &place, None).await) });
     }
 
     async fn part(&mut self) -> Result<Option<Part>, LogError> {
@@ -249,9 +251,10 @@ impl Reading {
                 break;
             }
         }
-        let Some((date, page)) = self.asked.next().await else {
+        let Some(read) = self.asked.join_next().await else {
             return Ok(None);
         };
+        let (date, page) = read.map_err(|ended| self.pages.ended(&ended))?;
         let page = page?;
         let mut part = Part {
             events: Vec::new(),

@@ -107,6 +107,11 @@ impl Pages {
         }
     }
 
+    /// The task of a page ended without it.
+    pub(super) fn ended(&self, ended: &tokio::task::JoinError) -> LogError {
+        self.log.error(ErrorKind::Unavailable, ended.to_string())
+    }
+
     /// Whether rows may be read and not answered.
     pub(super) fn is_filtered(&self) -> bool {
         self.filter.is_some()
