@@ -11,6 +11,7 @@ use clap::Args;
 
 pub use audit::audit_table;
 pub use aws::{Document, aws_config, document};
+pub(crate) use aws::{options, over};
 pub use confirm::Consent;
 pub use output::{ERROR, FAINT, GOOD, HEAD, Output, WARN, paint, stamp};
 pub use state::{LayoutOption, StateOptions, state_config};

@@ -71,13 +71,13 @@ pub(crate) fn identify<'a>(
 ) -> Option<Event<'a>> {
     let session_id = row.session_id.clone().filter(|id| !id.is_empty())?;
     let event_index = row.event_index.clone()?;
-    let hash = first_128(Sha256::digest(out.get(payload.range.clone())).as_slice());
+    let hash = first_128(out.get(payload.range.clone()));
     let (id, key) = match string(out, payload.facts.uid.clone()) {
         // The payload holds the uid, so its hash alone tells ids apart.
         Some(uid) if !uid.is_empty() => (format!("{uid}:{hash:032x}"), hash),
         _ => {
             let id = format!("{session_id}/{event_index}:{hash:032x}");
-            let key = first_128(Sha256::digest(&id).as_slice());
+            let key = first_128(id.as_bytes());
             (id, key)
         }
     };
@@ -110,8 +110,9 @@ pub(crate) fn identify<'a>(
     })
 }
 
-fn first_128(digest: &[u8]) -> u128 {
-    digest
+/// The first 128 bits of the SHA-256.
+pub(crate) fn first_128(content: &[u8]) -> u128 {
+    Sha256::digest(content)
         .iter()
         .take(16)
         .fold(0, |number, byte| (number << 8) | u128::from(*byte))

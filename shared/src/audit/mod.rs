@@ -18,7 +18,7 @@ pub(crate) mod row;
 
 pub use canonical::Fault;
 pub use event::{Day, Event};
-pub(crate) use event::{identify, same_event};
+pub(crate) use event::{first_128, identify, same_event};
 use serde::de::DeserializeSeed;
 
 use self::canonical::Canonical;

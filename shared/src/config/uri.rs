@@ -75,7 +75,7 @@ const REMEMBER: usize = 4_000_000;
 
 impl SinkUri {
     /// Where its objects or files are, if it has any.
-    pub(super) fn place(&self) -> Option<ObjectsUri> {
+    pub fn place(&self) -> Option<ObjectsUri> {
         match self {
             Self::Stdout => None,
             Self::File { dir, .. } => Some(ObjectsUri::File(dir.clone())),

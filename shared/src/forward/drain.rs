@@ -16,11 +16,12 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use super::OBJECT_TRY;
+pub use super::hand::Options;
+use super::hand::{Hand, HandError, Tally};
 use super::handed::{Handed, Origin};
-use super::invoke::{Invoke, first_failed};
-use super::record;
+use super::invoke::Invoke;
 use super::spool::Spool;
-use crate::clock::{Clock, Instant};
+use crate::clock::Clock;
 use crate::objects::{Listed, ObjectsError};
 
 /// What a run did, and what it left.
@@ -65,17 +66,6 @@ pub struct Left {
     pub more: bool,
 }
 
-/// Until when a run goes on, and whether it does anything.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// No payload is handed over after this; one that is under way then is given up a little later, at `deadline`.
-    pub last_call: Instant,
-    /// When the run must have ended.
-    pub deadline: Instant,
-    /// Only look.
-    pub dry_run: bool,
-}
-
 /// Pages of names that are counted for [`Left`].
 const PAGES: usize = 10;
 /// Objects that a run finds gone, because another drainer was there, before it leaves the queue to that one.
@@ -98,9 +88,11 @@ pub async fn drain(spool: &Spool, forward: &dyn Invoke, clock: &Clock, options: 
     let runs = sinks.into_iter().map(|sink| async move {
         let mut run = Run {
             spool,
-            forward,
-            clock,
-            options,
+            hand: Hand {
+                forward,
+                clock,
+                options,
+            },
             sink: &sink,
             report: SinkReport::default(),
         };
@@ -124,9 +116,7 @@ pub async fn drain(spool: &Spool, forward: &dyn Invoke, clock: &Clock, options: 
 /// One sink's part of a run.
 struct Run<'a> {
     spool: &'a Spool,
-    forward: &'a dyn Invoke,
-    clock: &'a Clock,
-    options: Options,
+    hand: Hand<'a>,
     sink: &'a str,
     report: SinkReport,
 }
@@ -135,7 +125,7 @@ impl Run<'_> {
     async fn all(&mut self) -> Result<(), String> {
         let mut gone = 0;
         while let Some(object) = self.lowest().await? {
-            self.in_time()?;
+            self.hand.in_time().map_err(|error| error.to_string())?;
             match self.read(&object).await? {
                 Some(text) => {
                     self.object(&text).await?;
@@ -165,15 +155,7 @@ impl Run<'_> {
     }
 
     async fn request<T>(&self, request: impl Future<Output = Result<T, ObjectsError>>) -> Result<T, String> {
-        bounded(self.clock, self.options, request).await
-    }
-
-    fn in_time(&self) -> Result<(), String> {
-        if self.clock.instant() < self.options.last_call {
-            Ok(())
-        } else {
-            Err("no time was left".to_owned())
-        }
+        bounded(self.hand.clock, self.hand.options, request).await
     }
 
     /// Hands an object's records over until all are acknowledged.
@@ -184,35 +166,15 @@ impl Run<'_> {
             sink: Some(self.sink.into()),
             range: None,
         };
-        let mut at = 0;
-        while let Some(rest) = records.get(at..).filter(|rest| !rest.is_empty()) {
-            self.in_time()?;
-            let (payload, count) = handed.payload(rest.iter().copied());
-            let left = self
-                .options
-                .deadline
-                .saturating_duration_since(self.clock.instant());
-            let answer = self.clock.timeout(left, self.forward.invoke(payload)).await;
-            let answer = answer.map_err(|_| "no answer in time".to_owned())?;
-            let answer = answer.map_err(|error| error.to_string())?;
-            let failed = first_failed(&answer).map_err(|error| error.to_string())?;
-            let given = rest.get(..count).unwrap_or_default();
-            let done = match &failed {
-                None => count,
-                // The number may stand on several records; before the first of them all are done.
-                Some(failed) => given
-                    .iter()
-                    .position(|raw| record::header(raw).sequence_number.as_deref() == Some(failed))
-                    .ok_or("the answer names a record that was not handed over")?,
-            };
-            at += done;
-            self.report.records += done;
-            self.report.bytes += given.iter().take(done).map(|raw| raw.len() + 1).sum::<usize>();
-            if done == 0 {
-                return Err("the sink takes nothing yet".to_owned());
-            }
-        }
-        Ok(())
+        let mut tally = Tally::default();
+        let over = self.hand.over(&handed, &records, &mut tally).await;
+        self.report.records += tally.records;
+        // With its line's end.
+        self.report.bytes += tally.bytes + tally.records;
+        over.map_err(|error| match error {
+            HandError::Left(_) => "the sink takes nothing yet".to_owned(),
+            error => error.to_string(),
+        })
     }
 
     /// What waits now.
@@ -223,7 +185,7 @@ impl Run<'_> {
             let listed = self.request(self.spool.page(self.sink, after.as_deref())).await?;
             // Names of different shards do not tell which came first.
             let modified = listed.objects.iter().filter_map(|object| object.modified).min();
-            let age = modified.map(|at| seconds_since(self.clock.now(), at));
+            let age = modified.map(|at| seconds_since(self.hand.clock.now(), at));
             left.oldest_seconds = left.oldest_seconds.max(age);
             left.objects += listed.objects.len();
             left.bytes += listed.objects.iter().map(|object| object.size).sum::<u64>();

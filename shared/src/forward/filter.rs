@@ -8,23 +8,22 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::audit::Event;
 use crate::config::{FilterConfig, Pattern, RuleConfig};
 
-/// Whether the event with this canonical payload passes.
-pub(crate) fn passes(filter: &FilterConfig, event: &Event<'_>, payload: &[u8]) -> bool {
-    let matched = |rules: &[RuleConfig]| rules.iter().any(|rule| matches(rule, event, payload));
+/// Whether the event of this type, with this canonical payload, passes.
+pub(crate) fn passes(filter: &FilterConfig, event_type: Option<&str>, payload: &[u8]) -> bool {
+    let matched = |rules: &[RuleConfig]| rules.iter().any(|rule| matches(rule, event_type, payload));
     (filter.allow.is_empty() || matched(&filter.allow)) && !matched(&filter.deny)
 }
 
-fn matches(rule: &RuleConfig, event: &Event<'_>, payload: &[u8]) -> bool {
+fn matches(rule: &RuleConfig, event_type: Option<&str>, payload: &[u8]) -> bool {
     let one_of = |patterns: &[Pattern], text: Option<&str>| {
         text.is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(text)))
     };
     let is = |name: &str, patterns: &[Pattern]| {
         patterns.is_empty() || one_of(patterns, text(payload, name).as_deref())
     };
-    (rule.types.is_empty() || one_of(&rule.types, event.event_type.as_deref()))
+    (rule.types.is_empty() || one_of(&rule.types, event_type))
         && is("code", &rule.codes)
         && is("user", &rule.users)
         && rule.labels.iter().all(|(name, patterns)| is(name, patterns))

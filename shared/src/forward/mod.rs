@@ -19,13 +19,14 @@
 mod disposition;
 pub mod drain;
 mod envelope;
-mod filter;
+pub(crate) mod filter;
+mod hand;
 pub mod handed;
 mod invoke;
 mod park;
 mod plant;
 mod quarantine;
-mod record;
+pub(crate) mod record;
 mod remembered;
 mod report;
 mod route;
@@ -46,6 +47,7 @@ use futures_util::future::join_all;
 
 pub use self::disposition::Skip;
 use self::disposition::{Disposition, Judged, Rules, judge_all};
+pub use self::hand::{Hand, HandError, Options, Tally};
 pub use self::invoke::{InProcess, Invoke, InvokeError, first_failed};
 pub use self::report::{Report, SinkReport};
 use self::route::{Deliverables, Route};

@@ -106,10 +106,9 @@ impl<'a> Deliverables<'a> {
     fn route(&'a self, sink: &'a NamedSink) -> Route<'a> {
         let filter = &sink.config.filter;
         let all = filter.is_empty();
-        let passing = self
-            .records
-            .iter()
-            .filter(|record| all || filter::passes(filter, record.event, record.payload));
+        let passing = self.records.iter().filter(|record| {
+            all || filter::passes(filter, record.event.event_type.as_deref(), record.payload)
+        });
         let records: Vec<Routed<'a>> = passing
             .map(|record| Routed {
                 outgoing: Outgoing {

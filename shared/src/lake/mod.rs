@@ -58,6 +58,7 @@ use self::plant::Plant;
 pub use self::report::{Output, Report};
 use crate::audit::Day;
 use crate::clock::{Clock, Instant};
+use crate::forward::sinks::lake::{QUARANTINE, SIDECARS};
 use crate::objects::{Objects, ObjectsError, Tag};
 use crate::random::Random;
 
@@ -235,7 +236,7 @@ impl Lake {
     /// Creates what a plan comes to.
     async fn write(&self, plan: &Plan, gathered: Gathered, report: &mut Report) -> Result<(), LakeError> {
         if !gathered.quarantine.is_empty() && !report.dry_run {
-            let name = format!("_quarantine/{}.ndjson", plan.id);
+            let name = format!("{QUARANTINE}{}.ndjson", plan.id);
             self.objects.create(&name, gathered.quarantine).await?;
         }
         for (day, mut rows) in gathered.days {
@@ -295,5 +296,5 @@ fn sidecar(day: Day, plan: &str) -> String {
 
 /// What the names of a day's sidecars begin with.
 fn sidecars(day: Day) -> String {
-    format!("_ids/{day}/")
+    format!("{SIDECARS}{day}/")
 }

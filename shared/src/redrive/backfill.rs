@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{Stream, TryStreamExt};
 
-use super::hand::{Hand, Tally};
 use super::rows::{BackfillError, Numbers, Place, Position, Range, Step, over};
 use crate::audit::log::{Dynamo, Export, LogError, Part};
 use crate::clock::Instant;
+use crate::forward::{Hand, Tally};
 
 /// What share of a provisioned index's capacity a backfill takes.
 const SHARE: f64 = 0.2;

@@ -9,10 +9,10 @@ use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::hand::{Hand, Tally};
 use super::rows::{BackfillError, Numbers, Place, Position, Range, Read, Step, over, read};
 use crate::audit::canonical::Canonical;
 use crate::forward::handed::MAX_BYTES;
+use crate::forward::{Hand, Tally};
 use crate::objects::Objects;
 
 const SUMMARY: &str = "manifest-summary.json";

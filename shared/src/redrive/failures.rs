@@ -6,16 +6,21 @@
 //! of its records are acknowledged; after one that is not, nothing more of its shard is handed over.
 //!
 //! An object without a payload, as destinations other than S3 get it, names records that only the table still has: it is
-//! told with its time range and stays until somebody has made that backfill and removes it.
+//! told with its time range and stays until [`repay`] has made that backfill, or somebody has and removes it.
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use super::hand::{Hand, HandError, Tally};
+use super::names::{Ended, Names, age, name};
+use super::rows::{OVERLAP, Range};
 use crate::forward::handed::{Handed, Origin, sequence_number};
-use crate::objects::{Objects, ObjectsError, PAGE};
+use crate::forward::{Hand, HandError, Tally};
+use crate::objects::Objects;
 
 /// What a run did, and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,18 +28,20 @@ pub struct Report {
     /// Nothing was handed over, only looked at.
     pub dry_run: bool,
     /// Objects that hold records of the audit table, in the order in which they are handed over; the first
-    /// [`MOST_NAMED`].
+    /// [`MOST_NAMED`](super::MOST_NAMED).
     pub found: Vec<Found>,
     /// All of those.
-    pub waiting: usize,
+    pub waiting: Waiting,
     /// Those of them all of whose records were acknowledged, and that were deleted.
     pub objects: usize,
     /// What was acknowledged.
     #[serde(flatten)]
     pub tally: Tally,
-    /// Objects without records: a backfill of their time is owed. The first [`MOST_NAMED`].
+    /// Objects without records: a backfill of their time is owed. The first [`MOST_NAMED`](super::MOST_NAMED).
     pub owed: Vec<Owed>,
-    /// Objects that stay and why; the first [`MOST_NAMED`].
+    /// Those of them whose backfill [`repay`] has made, and that were deleted.
+    pub repaid: usize,
+    /// Objects that stay and why; the first [`MOST_NAMED`](super::MOST_NAMED).
     pub left: Vec<Left>,
     /// All objects that stay, those that are owed a backfill included.
     pub stay: usize,
@@ -43,6 +50,20 @@ pub struct Report {
     /// Why the run ended before all was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// What is there to be handed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Objects.
+    pub objects: usize,
+    /// Their records.
+    pub records: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// For how long the oldest has been there, in seconds, where the place tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_seconds: Option<u64>,
 }
 
 /// An object that holds records.
@@ -54,6 +75,8 @@ pub struct Found {
     pub shard: String,
     /// The lowest number.
     pub sequence_number: String,
+    /// When its first record arrived in the stream, as Lambda wrote it.
+    pub from: Option<String>,
     /// Its records.
     pub records: usize,
     /// Its size in bytes.
@@ -73,6 +96,19 @@ pub struct Owed {
     pub records: Option<u64>,
 }
 
+impl Owed {
+    /// The times whose backfill brings the records back, with [`OVERLAP`] on both sides: they arrived after they were
+    /// written, by clocks of others. None if Lambda did not say.
+    pub fn range(&self) -> Option<Range> {
+        let time = |text: &Option<String>| {
+            let at = OffsetDateTime::parse(text.as_deref()?, &Rfc3339).ok()?;
+            Some(SystemTime::from(at))
+        };
+        let (from, to) = (time(&self.from)?, time(&self.to)?);
+        Some(Range::new(from.checked_sub(OVERLAP)?, to.checked_add(OVERLAP)?))
+    }
+}
+
 /// An object that stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
@@ -82,8 +118,6 @@ pub struct Left {
     pub why: String,
 }
 
-/// Most objects that a report names of each sort.
-pub const MOST_NAMED: usize = 100;
 /// Most objects that a run looks at: about 20 MB of names and numbers.
 const MOST: usize = 100_000;
 
@@ -135,34 +169,34 @@ struct Keys {
 }
 
 /// An object's contents.
-enum Read {
+pub(super) enum Read {
     Records {
         shard: String,
+        from: Option<String>,
         records: Vec<Box<RawValue>>,
     },
-    Owed {
-        from: Option<String>,
-        to: Option<String>,
-        records: Option<u64>,
-    },
+    Owed(Owed),
     Other(&'static str),
 }
 
-fn read(body: &[u8]) -> Read {
+/// What an object of this name is.
+pub(super) fn read(name: &str, body: &[u8]) -> Read {
     let Ok(body) = serde_json::from_slice::<Body<'_>>(body) else {
         return Read::Other("it is no JSON that Lambda writes for a batch");
     };
     let Some(batch) = body.batch else {
         return Read::Other("it is of no DynamoDB stream");
     };
+    let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
+    let from = text(batch.approximate_arrival_of_first_record);
     let records = match body.payload {
         None => {
-            let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-            return Read::Owed {
-                from: text(batch.approximate_arrival_of_first_record),
+            return Read::Owed(Owed {
+                name: name.to_owned(),
+                from,
                 to: text(batch.approximate_arrival_of_last_record),
                 records: batch.batch_size,
-            };
+            });
         }
         // A text that holds JSON.
         Some(payload) => serde_json::from_str::<Cow<'_, str>>(payload.get())
@@ -183,7 +217,8 @@ fn read(body: &[u8]) -> Read {
         records = numbered.into_iter().map(|(_, raw)| raw).collect();
     }
     Read::Records {
-        shard: batch.shard_id.map(Cow::into_owned).unwrap_or_default(),
+        shard: text(batch.shard_id).unwrap_or_default(),
+        from,
         records,
     }
 }
@@ -210,7 +245,7 @@ pub async fn redrive(objects: &Objects, hand: Hand<'_>, progress: &(dyn Fn(&Repo
     };
     if let Err(error) = run(objects, hand, progress, &mut report).await {
         tracing::warn!(%error, "what Lambda gave up is not replayed to its end");
-        report.error = Some(error);
+        report.error = Some(error.to_string());
     }
     report
 }
@@ -220,7 +255,7 @@ async fn run(
     hand: Hand<'_>,
     progress: &(dyn Fn(&Report) + Sync),
     report: &mut Report,
-) -> Result<(), String> {
+) -> Result<(), Ended> {
     let mut found = look(objects, hand, progress, report).await?;
     found.sort_by(|a, b| {
         let key = |found: &Found| (found.shard.clone(), found.name.clone());
@@ -228,8 +263,7 @@ async fn run(
             .cmp(&(&b.shard, order(&b.sequence_number)))
             .then_with(|| key(a).cmp(&key(b)))
     });
-    report.waiting = found.len();
-    report.found = found.iter().take(MOST_NAMED).cloned().collect();
+    report.found = found.iter().take(super::MOST_NAMED).cloned().collect();
     if report.dry_run {
         return Ok(());
     }
@@ -248,22 +282,22 @@ async fn run(
             );
             continue;
         }
-        hand.in_time().map_err(|error| error.to_string())?;
-        let Some(body) = objects.get(&object.name).await.map_err(text)? else {
+        hand.in_time()?;
+        let Some(body) = objects.get(&object.name).await? else {
             // Another run was there.
             continue;
         };
-        let Read::Records { records, .. } = read(&body.body) else {
+        let Read::Records { records, .. } = read(&object.name, &body.body) else {
             report.stay(&object.name, "it is not what it was".to_owned());
             continue;
         };
         let raws: Vec<&str> = records.iter().map(|raw| raw.get()).collect();
         match hand.over(&handed, &raws, &mut report.tally).await {
             Ok(()) => {
-                objects.delete(&object.name).await.map_err(text)?;
+                objects.delete(&object.name).await?;
                 report.objects += 1;
             }
-            Err(error @ (HandError::Time | HandError::Silent)) => return Err(error.to_string()),
+            Err(error @ (HandError::Time | HandError::Silent)) => return Err(error.into()),
             Err(error) => {
                 report.stay(&object.name, error.to_string());
                 stopped = Some(&object.shard);
@@ -274,74 +308,108 @@ async fn run(
     Ok(())
 }
 
+/// Makes the backfills that are [`owed`](Report::owed), and deletes each object after its own; `report` tells of it. On a
+/// provisioned index at most a fifth of `units` is taken. Cost: see [`Backfill`](super::Backfill); a DELETE an object.
+/// Cancel-safe as [`redrive`].
+#[cfg(feature = "dynamodb")]
+pub async fn repay(
+    objects: &Objects,
+    log: &crate::audit::log::Dynamo,
+    units: Option<u32>,
+    hand: Hand<'_>,
+    report: &mut Report,
+    progress: &(dyn Fn(&Report) + Sync),
+) {
+    let all = async |report: &mut Report| -> Result<(), super::BackfillError> {
+        let mut at = 0;
+        while let Some(owed) = report.owed.get(at).cloned() {
+            let Some(range) = owed.range() else {
+                at += 1;
+                continue;
+            };
+            let mut unreadable = 0;
+            let mut backfill = super::Backfill::new(log, range, None, hand)?.paced(units);
+            while let Some(step) = backfill.next().await? {
+                report.tally.records += step.tally.records;
+                report.tally.bytes += step.tally.bytes;
+                unreadable += step.unreadable;
+                progress(report);
+            }
+            if unreadable > 0 {
+                // They may be those that it names.
+                let why = format!("{unreadable} rows of its time cannot be read");
+                name(&mut report.left, || Left { name: owed.name, why });
+                at += 1;
+                continue;
+            }
+            objects.delete(&owed.name).await?;
+            report.owed.remove(at);
+            report.repaid += 1;
+            report.stay -= 1;
+        }
+        Ok(())
+    };
+    if let Err(error) = all(report).await {
+        report.error = Some(error.to_string());
+    }
+}
+
 /// Reads all objects for what they are.
 async fn look(
     objects: &Objects,
     hand: Hand<'_>,
     progress: &(dyn Fn(&Report) + Sync),
     report: &mut Report,
-) -> Result<Vec<Found>, String> {
+) -> Result<Vec<Found>, Ended> {
     let mut found = Vec::new();
-    let (mut after, mut looked) = (None::<String>, 0);
-    loop {
-        let page = objects.list("", after.as_deref(), PAGE).await.map_err(text)?;
-        for listed in &page.objects {
-            if looked == MOST {
-                report.more = true;
-                return Ok(found);
-            }
-            looked += 1;
-            hand.in_time().map_err(|error| error.to_string())?;
-            let Some(object) = objects.get(&listed.name).await.map_err(text)? else {
-                continue;
-            };
-            match read(&object.body) {
-                Read::Records { shard, records } => found.push(Found {
+    let mut names = Names::new(objects, "");
+    let mut looked = 0;
+    while let Some(listed) = names.next().await? {
+        if looked == MOST {
+            report.more = true;
+            break;
+        }
+        looked += 1;
+        hand.in_time()?;
+        let Some(object) = objects.get(&listed.name).await? else {
+            continue;
+        };
+        match read(&listed.name, &object.body) {
+            Read::Records { shard, from, records } => {
+                let waiting = &mut report.waiting;
+                waiting.objects += 1;
+                waiting.records += records.len();
+                waiting.bytes += listed.size;
+                waiting.oldest_seconds = waiting.oldest_seconds.max(age(hand.clock, &listed));
+                found.push(Found {
                     sequence_number: records
                         .iter()
                         .find_map(|raw| sequence_number(raw.get()))
                         .unwrap_or_default(),
-                    name: listed.name.clone(),
+                    name: listed.name,
                     shard,
+                    from,
                     records: records.len(),
                     bytes: listed.size,
-                }),
-                Read::Owed { from, to, records } => {
-                    report.stay += 1;
-                    if report.owed.len() < MOST_NAMED {
-                        report.owed.push(Owed {
-                            name: listed.name.clone(),
-                            from,
-                            to,
-                            records,
-                        });
-                    }
-                }
-                Read::Other(why) => report.stay(&listed.name, why.to_owned()),
+                });
             }
-            report.waiting = found.len();
-            progress(report);
+            Read::Owed(owed) => {
+                report.stay += 1;
+                name(&mut report.owed, || owed);
+            }
+            Read::Other(why) => report.stay(&listed.name, why.to_owned()),
         }
-        after = page.objects.into_iter().next_back().map(|object| object.name);
-        if !page.more {
-            return Ok(found);
-        }
+        progress(report);
     }
-}
-
-#[allow(clippy::needless_pass_by_value)] // For `map_err`.
-fn text(error: ObjectsError) -> String {
-    error.to_string()
+    Ok(found)
 }
 
 impl Report {
-    fn stay(&mut self, name: &str, why: String) {
+    fn stay(&mut self, object: &str, why: String) {
         self.stay += 1;
-        if self.left.len() < MOST_NAMED {
-            self.left.push(Left {
-                name: name.to_owned(),
-                why,
-            });
-        }
+        name(&mut self.left, || Left {
+            name: object.to_owned(),
+            why,
+        });
     }
 }

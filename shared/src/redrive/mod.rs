@@ -7,6 +7,7 @@
 //! | [`quarantine`] | records that could not be delivered | what is still not taken is written again before the old object is deleted |
 //! | [`Backfill`] | the audit table's index, day by day (feature `dynamodb`) | a position after each page that is acknowledged |
 //! | [`FromExport`] | an export of the table in S3 | a position after each payload that is acknowledged |
+//! | [`gaps`] | what of the table a sink has not | nothing is written |
 //! | [`event_handler`] | where Teleport's own forwarder stopped | its files are only read |
 //!
 //! All of them may be cut anywhere and run again, or twice at once: records come again then, and none is lost. Repeats
@@ -18,13 +19,15 @@ mod backfill;
 pub mod event_handler;
 mod exported;
 pub mod failures;
-mod hand;
+#[cfg(feature = "dynamodb")]
+pub mod gaps;
+mod names;
 pub mod quarantine;
 mod rows;
 
 #[cfg(feature = "dynamodb")]
 pub use self::backfill::{Backfill, Throttled};
 pub use self::exported::FromExport;
-pub use self::hand::{Hand, HandError, Tally};
+pub use self::names::MOST_NAMED;
 pub use self::rows::{BackfillError, OVERLAP, Position, Range, Step};
-pub use crate::forward::drain::Options;
+pub use crate::forward::{Hand, HandError, Options, Tally};

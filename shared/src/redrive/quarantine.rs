@@ -10,9 +10,10 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::hand::{Hand, HandError, Tally};
+use super::names::{Ended, Names, age, name};
 use crate::forward::handed::{Handed, Origin};
-use crate::objects::{self, Objects, ObjectsError, PAGE};
+use crate::forward::{Hand, HandError, Tally};
+use crate::objects::{self, Objects};
 
 /// What a run did, and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct Report {
     pub dry_run: bool,
     /// Objects that were looked at.
     pub objects: usize,
+    /// For how long the oldest of those has been there, in seconds, where the place tells. An object that lost records is
+    /// a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_seconds: Option<u64>,
     /// Those of them that are gone, all of their records taken.
     pub emptied: usize,
     /// What was taken.
@@ -28,7 +33,7 @@ pub struct Report {
     pub tally: Tally,
     /// Records that stay where they are, of the objects that were looked at.
     pub stay: usize,
-    /// The first [`MOST_NAMED`] of them.
+    /// The first [`MOST_NAMED`](super::MOST_NAMED) of them.
     pub entries: Vec<Entry>,
     /// Why the run ended before all was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,8 +57,6 @@ pub struct Entry {
     pub error: Option<String>,
 }
 
-/// Most entries that a report names.
-pub const MOST_NAMED: usize = 100;
 /// Invocations that fail one after the other, after which the run ends: it is not the records.
 const FAILURES: usize = 10;
 
@@ -87,8 +90,8 @@ pub async fn redrive(objects: &Objects, hand: Hand<'_>, progress: &(dyn Fn(&Repo
         },
     };
     if let Err(error) = run.all().await {
-        tracing::warn!(error, "the quarantine is not replayed to its end");
-        run.report.error = Some(error);
+        tracing::warn!(%error, "the quarantine is not replayed to its end");
+        run.report.error = Some(error.to_string());
     }
     run.report
 }
@@ -105,32 +108,23 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn all(&mut self) -> Result<(), String> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = self
-                .objects
-                .list("", after.as_deref(), PAGE)
-                .await
-                .map_err(text)?;
-            for listed in &page.objects {
-                // The probe of a start holds nothing.
-                if !listed.name.ends_with(".ndjson") || self.written.contains(&listed.name) {
-                    continue;
-                }
-                self.hand.in_time().map_err(|error| error.to_string())?;
-                if let Some(object) = self.objects.get(&listed.name).await.map_err(text)? {
-                    self.object(&listed.name, &object.body).await?;
-                }
+    async fn all(&mut self) -> Result<(), Ended> {
+        let mut names = Names::new(self.objects, "");
+        while let Some(listed) = names.next().await? {
+            // The probe of a start holds nothing.
+            if !listed.name.ends_with(".ndjson") || self.written.contains(&listed.name) {
+                continue;
             }
-            after = page.objects.into_iter().next_back().map(|object| object.name);
-            if !page.more {
-                return Ok(());
+            self.hand.in_time()?;
+            if let Some(object) = self.objects.get(&listed.name).await? {
+                self.report.oldest_seconds = self.report.oldest_seconds.max(age(self.hand.clock, &listed));
+                self.object(&listed.name, &object.body).await?;
             }
         }
+        Ok(())
     }
 
-    async fn object(&mut self, name: &str, body: &[u8]) -> Result<(), String> {
+    async fn object(&mut self, name: &str, body: &[u8]) -> Result<(), Ended> {
         self.report.objects += 1;
         let mut rest = Vec::new();
         let mut first = None;
@@ -147,7 +141,7 @@ impl Run<'_> {
                     }
                     Ok(why) => why,
                     Err(error) => {
-                        ended = Err(error);
+                        ended = Err(error.into());
                         None
                     }
                 },
@@ -164,16 +158,16 @@ impl Run<'_> {
                 self.report.emptied += 1;
             } else {
                 let new = objects::name(&first.unwrap_or_default(), &rest, "ndjson");
-                self.objects.put(&new, rest).await.map_err(text)?;
+                self.objects.put(&new, rest).await?;
                 self.written.insert(new);
             }
-            self.objects.delete(name).await.map_err(text)?;
+            self.objects.delete(name).await?;
         }
         ended
     }
 
     /// Hands one record over; answers why it stays, if it does.
-    async fn entry(&mut self, line: &Line<'_>) -> Result<Option<String>, String> {
+    async fn entry(&mut self, line: &Line<'_>) -> Result<Option<String>, HandError> {
         let Some(record) = line.record else {
             return Ok(Some("the line has no record".to_owned()));
         };
@@ -191,7 +185,7 @@ impl Run<'_> {
                 self.failures = 0;
                 Ok(None)
             }
-            Err(error @ (HandError::Time | HandError::Silent)) => Err(error.to_string()),
+            Err(error @ (HandError::Time | HandError::Silent)) => Err(error),
             Err(error @ HandError::Left(_)) => {
                 self.failures = 0;
                 Ok(Some(error.to_string()))
@@ -201,7 +195,7 @@ impl Run<'_> {
                 self.failures += 1;
                 match self.failures < FAILURES {
                     true => Ok(Some(error.to_string())),
-                    false => Err(error.to_string()),
+                    false => Err(error),
                 }
             }
         }
@@ -209,11 +203,8 @@ impl Run<'_> {
 
     fn stays(&mut self, object: &str, line: Option<&Line<'_>>, error: Option<String>) {
         self.report.stay += 1;
-        if self.report.entries.len() == MOST_NAMED {
-            return;
-        }
         let text = |text: Option<&Cow<'_, str>>| text.map(|text| text.clone().into_owned());
-        self.report.entries.push(Entry {
+        name(&mut self.report.entries, || Entry {
             object: object.to_owned(),
             sequence_number: text(line.and_then(|line| line.sequence_number.as_ref())),
             sink: text(line.and_then(|line| line.sink.as_ref())),
@@ -222,9 +213,4 @@ impl Run<'_> {
             error,
         });
     }
-}
-
-#[allow(clippy::needless_pass_by_value)] // For `map_err`.
-fn text(error: ObjectsError) -> String {
-    error.to_string()
 }

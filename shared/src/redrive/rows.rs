@@ -14,11 +14,11 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::hand::{Hand, HandError, Tally};
 use crate::audit::canonical::Canonical;
 use crate::audit::identify;
 use crate::audit::row::RowSeed;
 use crate::forward::handed::{self, Handed, Origin};
+use crate::forward::{Hand, HandError, Tally};
 use crate::objects::ObjectsError;
 
 /// How far a backfill that ends now reaches into what the stream brings: rows that are written meanwhile, and writers whose

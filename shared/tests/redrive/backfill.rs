@@ -18,9 +18,9 @@ use crate::{Forward, hand};
 
 const TABLE: &str = "teleport.audit";
 /// 2026-11-20T00:00:00Z.
-const DAY: u64 = 1_795_132_800;
+pub(crate) const DAY: u64 = 1_795_132_800;
 
-async fn table(engine: &Engine) -> Dynamo {
+pub(crate) async fn table(engine: &Engine) -> Dynamo {
     let client = engine.client();
     let clock = Clock::manual(UNIX_EPOCH + Duration::from_secs(DAY));
     Dynamo::open(&client, TABLE, Dynamo::RETENTION, clock, Random::seeded(1))
@@ -28,7 +28,7 @@ async fn table(engine: &Engine) -> Dynamo {
         .unwrap()
 }
 
-fn put(engine: &Engine, item: &Value) {
+pub(crate) fn put(engine: &Engine, item: &Value) {
     let request = json!({"TableName": TABLE, "Item": item});
     engine
         .database
@@ -36,7 +36,7 @@ fn put(engine: &Engine, item: &Value) {
         .unwrap();
 }
 
-fn range(from: u64, to: u64) -> Range {
+pub(crate) fn range(from: u64, to: u64) -> Range {
     let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
     Range::new(at(from), at(to))
 }

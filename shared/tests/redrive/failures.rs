@@ -162,7 +162,7 @@ async fn pages_of_names_are_all_read() {
     let forward = Forward::default();
     let report = run(&objects, &forward).await;
     assert_eq!(
-        (report.objects, report.waiting, report.found.len()),
+        (report.objects, report.waiting.objects, report.found.len()),
         (1_005, 1_005, 100)
     );
     let due: Vec<String> = (1..=1_005).map(|n| n.to_string()).collect();

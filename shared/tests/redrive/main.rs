@@ -20,6 +20,7 @@ mod backfill;
 mod event_handler;
 mod exported;
 mod failures;
+mod gaps;
 mod quarantine;
 
 use std::collections::HashSet;

@@ -3,6 +3,7 @@
 mod backfill;
 mod export;
 mod file;
+mod gaps;
 mod import_cursor;
 mod search;
 mod show;
@@ -14,6 +15,7 @@ use clap::{Args, Subcommand};
 use tidewatch::audit::log::{Condition, LogError};
 use tidewatch::state::ErrorKind;
 
+pub(crate) use self::show::plain;
 use crate::cli::{Exit, Failure, Global};
 
 /// Arguments of `tidewatch audit`.
@@ -23,7 +25,7 @@ use crate::cli::{Exit, Failure, Global};
   tidewatch audit export year.ndjson --from 365d --config /etc/teleport.yaml
   tidewatch audit tail --table teleport.audit
 
-The table is --table, or the first dynamodb:// in audit_events_uri of Teleport's own file. Nothing is changed.")]
+The table is --table, or the first dynamodb:// in audit_events_uri of Teleport's own file. It is only read.")]
 pub struct AuditArgs {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +41,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// Hand events that the stream no longer has to `forward`
     Backfill(backfill::BackfillArgs),
+    /// Look for events that a sink has not
+    Gaps(gaps::GapsArgs),
     /// Go on where Teleport's event-handler stopped
     ImportCursor(import_cursor::ImportCursorArgs),
 }
@@ -114,6 +118,7 @@ pub async fn run(global: &Global, args: AuditArgs) -> Result<Exit, Failure> {
         Command::Export(args) => export::run(global, args).await,
         Command::Tail(args) => tail::run(global, args).await,
         Command::Backfill(args) => Box::pin(backfill::run(global, args)).await,
+        Command::Gaps(args) => Box::pin(gaps::run(global, args)).await,
         Command::ImportCursor(args) => Box::pin(import_cursor::run(global, args)).await,
     }
 }

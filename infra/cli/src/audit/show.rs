@@ -71,7 +71,7 @@ pub(super) fn line(found: &Found) -> String {
 }
 
 /// What an event says must not steer the terminal.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let short: String = text.chars().take(120).collect();
     let mut plain: String = short
         .chars()

@@ -56,7 +56,7 @@ pub async fn aws_config(global: &Global) -> Result<SdkConfig, Failure> {
 }
 
 /// The options over the document.
-pub(super) fn over(options: AwsConfig, document: AwsConfig) -> AwsConfig {
+pub(crate) fn over(options: AwsConfig, document: AwsConfig) -> AwsConfig {
     let mut settings = options;
     // Keys are the document's way to say who acts, as a profile is: an option overrides all of it.
     if settings.profile.is_none() {
@@ -103,7 +103,7 @@ pub(super) fn named(global: &Global) -> Option<&str> {
     global.config.as_deref().filter(|uri| !uri.is_empty())
 }
 
-pub(super) fn options(global: &Global) -> AwsConfig {
+pub(crate) fn options(global: &Global) -> AwsConfig {
     AwsConfig {
         region: global.region.clone(),
         profile: global.profile.clone(),

@@ -32,7 +32,6 @@ pub(super) fn check(matches: &ArgMatches) -> Result<(), Failure> {
         ),
         ["config", "check"] => (&["table"], "it works on no table"),
         ["iam", "policy"] => (&["config", "profile", "endpoint_url"], "it sends nothing"),
-        ["redrive"] => (&["table"], "it works on objects"),
         ["table", "print"] => (
             &["config", "region", "profile", "endpoint_url"],
             "it sends nothing",

@@ -14,7 +14,7 @@ use tidewatch::forward::{Forwarder, InProcess, Invoke, InvokeError};
 use tidewatch::random::Random;
 use tidewatch::redrive::Options;
 
-use crate::cli::{Document, Failure, Global, aws_config, document};
+use crate::cli::{Document, Failure, Global, aws_config, document, options, over};
 
 /// To whom, and for how long.
 #[derive(Debug, Clone, Args)]
@@ -22,6 +22,9 @@ pub(crate) struct ForwardOptions {
     /// Lambda function `forward` to hand the records to [default: this process, with the document that --config names]
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
+    /// Where that function is invoked, if not on AWS: such as http://127.0.0.1:9000 of `cargo lambda watch`
+    #[arg(long, value_name = "URL", requires = "function")]
+    function_endpoint: Option<String>,
     /// Hand nothing over, only look
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -51,20 +54,23 @@ impl ForwardOptions {
             return Ok(Box::new(Nobody));
         }
         if let Some(name) = &self.function {
-            let sdk = aws_config(global).await?;
+            let mut global = global.clone();
+            global.endpoint_url = self.function_endpoint.clone().or(global.endpoint_url);
+            let sdk = aws_config(&global).await?;
             return Ok(Box::new(Function {
                 client: Client::new(&sdk),
                 name: name.clone(),
             }));
         }
         let usage = |error: String| Failure::usage(error);
-        let config = match document(global).await.map_err(|error| usage(error.to_string()))? {
+        let mut config = match document(global).await.map_err(|error| usage(error.to_string()))? {
             Document::Tidewatch(config) => config,
             Document::Teleport(_) => {
                 let which = "to whom are the records handed? Name the function with --function: Teleport's own file names no sinks";
                 return Err(Failure::usage(which));
             }
         };
+        config.aws = over(options(global), config.aws);
         let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await;
         let forwarder = forwarder.map_err(|error| {
             usage(format!(

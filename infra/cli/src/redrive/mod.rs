@@ -3,6 +3,7 @@
 pub(crate) mod forward;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use tidewatch::clock::Clock;
@@ -12,7 +13,8 @@ use tidewatch::random::Random;
 use tidewatch::redrive::{Hand, failures, quarantine};
 
 use self::forward::ForwardOptions;
-use crate::cli::{Exit, FAINT, Failure, GOOD, Global, Output, WARN, aws_config, paint};
+use crate::audit::plain;
+use crate::cli::{Exit, FAINT, Failure, GOOD, Global, Output, WARN, audit_table, aws_config, paint, stamp};
 use crate::state::lock::interrupted;
 
 /// Arguments of `tidewatch redrive`.
@@ -20,14 +22,15 @@ use crate::state::lock::interrupted;
 #[command(after_help = "Examples:
   tidewatch redrive --from s3://my-audit/failed/ --list
   tidewatch redrive --from s3://my-audit/failed/ --function forward
+  tidewatch redrive --from s3://my-audit/failed/ --function forward --backfill --table teleport.audit
   tidewatch redrive --quarantine s3://my-audit/quarantine/ --dry-run
   tidewatch redrive --quarantine s3://my-audit/quarantine/ --config tidewatch.yaml
 
 Objects of Lambda's on-failure destination are handed over in the order of their shards and deleted when every record of
-theirs is acknowledged. One without records (as SQS gets it) stays: bring its time back with `tidewatch audit backfill`.
-Records in quarantine are handed over one by one; what is still not taken stays. A run that is cut is run again: records
-may come twice then, with the same id, and none is lost.
-Exit status: 0 nothing is left; 3 something stays; 1 the run ended early.")]
+theirs is acknowledged. One without records (as SQS gets it) stays until its time is brought back: by --backfill, or by
+`tidewatch audit backfill` and your hand. Records in quarantine are handed over one by one; what is still not taken stays. A run
+that is cut is run again: records may come twice then, with the same id, and none is lost.
+Exit status: 0 nothing is left, or it was only looked at; 3 something stays; 1 the run ended early.")]
 pub struct RedriveArgs {
     /// Place of on-failure objects: s3://bucket/prefix or file:///dir
     #[arg(long, value_name = "URI", required_unless_present = "quarantine")]
@@ -35,6 +38,9 @@ pub struct RedriveArgs {
     /// Place of quarantined records
     #[arg(long, value_name = "URI", conflicts_with = "from")]
     quarantine: Option<ObjectsUri>,
+    /// Bring back from the audit table what objects without records name, then delete them
+    #[arg(long, conflicts_with_all = ["quarantine", "list"])]
+    backfill: bool,
     /// List what is there, and hand nothing over
     #[arg(long)]
     list: bool,
@@ -56,9 +62,13 @@ pub(crate) async fn place(global: &Global, uri: &ObjectsUri) -> Result<Objects, 
 /// # Errors
 /// [`Failure`].
 pub async fn run(global: &Global, args: RedriveArgs) -> Result<Exit, Failure> {
-    let output = Output::new(global);
+    if global.table.is_some() && !args.backfill {
+        return Err(Failure::usage(
+            "`tidewatch redrive` works on objects: it takes --table only with --backfill",
+        ));
+    }
     let clock = Clock::system();
-    let mut forward = args.forward;
+    let mut forward = args.forward.clone();
     forward.dry_run |= args.list;
     let invoke = forward.open(global, &clock).await?;
     let hand = Hand {
@@ -66,99 +76,147 @@ pub async fn run(global: &Global, args: RedriveArgs) -> Result<Exit, Failure> {
         clock: &clock,
         options: forward.options(&clock),
     };
-    let spinner = output.spinner();
-    let work = async {
-        if let Some(uri) = &args.from {
-            let objects = place(global, uri).await?;
-            let told = |report: &failures::Report| {
-                spinner.set_message(format!(
-                    "{} of {} objects, {} records",
-                    report.objects, report.waiting, report.tally.records
-                ));
-            };
-            let report = failures::redrive(&objects, hand, &told).await;
-            spinner.finish_and_clear();
-            output.result(&report, &of_failures(&report, args.list))?;
-            return ended(report.error, report.stay > 0);
-        }
-        let Some(uri) = &args.quarantine else {
-            return Err(Failure::usage("--from or --quarantine is due"));
-        };
-        let objects = place(global, uri).await?;
-        let told = |report: &quarantine::Report| {
-            spinner.set_message(format!(
-                "{} objects, {} records taken, {} stay",
-                report.objects, report.tally.records, report.stay
-            ));
-        };
-        let report = quarantine::redrive(&objects, hand, &told).await;
-        spinner.finish_and_clear();
-        output.result(&report, &of_quarantine(&report, args.list))?;
-        ended(report.error, report.stay > 0 && !report.dry_run)
-    };
     tokio::select! {
         biased;
         _ = interrupted() => Err(Failure::from("ended by a signal; run it again to go on".to_owned())),
-        ended = Box::pin(work) => ended,
+        ended = Box::pin(work(global, &args, hand)) => ended,
     }
+}
+
+async fn work(global: &Global, args: &RedriveArgs, hand: Hand<'_>) -> Result<Exit, Failure> {
+    let output = Output::new(global);
+    if let Some(uri) = &args.from {
+        let objects = place(global, uri).await?;
+        let bar = output.bar(0);
+        let count = |count: usize| u64::try_from(count).unwrap_or_default();
+        let told = |report: &failures::Report| {
+            bar.set_length(count(report.waiting.objects));
+            bar.set_position(count(report.objects));
+        };
+        let mut report = failures::redrive(&objects, hand, &told).await;
+        bar.finish_and_clear();
+        if args.backfill && report.error.is_none() && !report.dry_run && !report.owed.is_empty() {
+            let table = audit_table(global).await?;
+            let units = table.index_read_units().await?;
+            let spinner = output.spinner();
+            let told = |report: &failures::Report| {
+                spinner.set_message(format!("backfill: {} records", report.tally.records));
+            };
+            failures::repay(&objects, &table, units, hand, &mut report, &told).await;
+            spinner.finish_and_clear();
+        }
+        output.result(&report, &of_failures(&report, args.list))?;
+        return ended(report.error, report.stay > 0 && !report.dry_run);
+    }
+    let Some(uri) = &args.quarantine else {
+        return Err(Failure::usage("--from or --quarantine is due"));
+    };
+    let objects = place(global, uri).await?;
+    let spinner = output.spinner();
+    let told = |report: &quarantine::Report| {
+        spinner.set_message(format!(
+            "{} objects, {} records taken, {} stay",
+            report.objects, report.tally.records, report.stay
+        ));
+    };
+    let report = quarantine::redrive(&objects, hand, &told).await;
+    spinner.finish_and_clear();
+    output.result(&report, &of_quarantine(&report, args.list))?;
+    ended(report.error, report.stay > 0 && !report.dry_run)
 }
 
 fn ended(error: Option<String>, stays: bool) -> Result<Exit, Failure> {
     match error {
-        Some(error) => Err(Failure::from(error)),
+        Some(error) => Err(Failure::from(format!("{error}; run it again to go on"))),
         None if stays => Ok(Exit::Found),
         None => Ok(Exit::Done),
     }
+}
+
+/// `, the oldest 3h old`, where that is known.
+fn old(seconds: Option<u64>) -> String {
+    let text = |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    seconds
+        .map(|seconds| format!(", the oldest there for {}", text(seconds)))
+        .unwrap_or_default()
 }
 
 fn of_failures(report: &failures::Report, list: bool) -> String {
     let mut text = String::new();
     if list {
         for found in &report.found {
-            let failures::Found {
-                name,
-                shard,
-                sequence_number,
-                records,
-                bytes,
-            } = found;
             let _ = writeln!(
                 text,
-                "{name}  {records} records, {bytes} bytes, from {sequence_number}  {}",
-                paint(FAINT, shard)
+                "{}  {}  {} records, {} bytes, from {}  {}",
+                plain(found.from.as_deref().unwrap_or("-")),
+                plain(&found.name),
+                found.records,
+                found.bytes,
+                found.sequence_number,
+                paint(FAINT, plain(&found.shard))
             );
         }
-        let more = report.waiting.saturating_sub(report.found.len());
+        let more = report.waiting.objects.saturating_sub(report.found.len());
         if more > 0 {
             let _ = writeln!(text, "and {more} more");
         }
     }
     for owed in &report.owed {
-        let unknown = "an unknown time";
+        let what = match owed.range() {
+            Some(range) => {
+                let (from, to) = range.times();
+                let (from, to) = (stamp(from), stamp(to));
+                format!(
+                    "bring it back with --backfill, or with `tidewatch audit backfill --from {from} --to {to}` and remove it"
+                )
+            }
+            None => "it does not say of when they are".to_owned(),
+        };
+        let name = plain(&owed.name);
         let _ = writeln!(
             text,
-            "{} {}: it holds no records; bring back what was written from {} to {}, then remove it",
-            paint(WARN, "backfill"),
-            owed.name,
-            owed.from.as_deref().unwrap_or(unknown),
-            owed.to.as_deref().unwrap_or(unknown),
+            "{} {name}: it holds no records; {what}",
+            paint(WARN, "backfill")
         );
     }
     for left in &report.left {
-        let _ = writeln!(text, "{} {}: {}", paint(WARN, "stays"), left.name, left.why);
+        let _ = writeln!(
+            text,
+            "{} {}: {}",
+            paint(WARN, "stays"),
+            plain(&left.name),
+            plain(&left.why)
+        );
     }
+    let waiting = &report.waiting;
     let _ = match report.dry_run {
-        true => writeln!(text, "{} objects wait to be replayed", report.waiting),
+        true => writeln!(
+            text,
+            "{} objects wait to be replayed: {} records, {} bytes{}; {} others stay",
+            waiting.objects,
+            waiting.records,
+            waiting.bytes,
+            old(waiting.oldest_seconds),
+            report.stay
+        ),
         false => writeln!(
             text,
             "{} {} of {} objects, {} records; {} objects stay",
             paint(GOOD, "replayed"),
             report.objects,
-            report.waiting,
+            waiting.objects,
             report.tally.records,
             report.stay
         ),
     };
+    if report.repaid > 0 {
+        let _ = writeln!(
+            text,
+            "{} of {} objects without records",
+            paint(GOOD, "backfilled"),
+            report.repaid
+        );
+    }
     if report.more {
         let _ = writeln!(text, "there are more: run it again");
     }
@@ -174,27 +232,33 @@ fn of_quarantine(report: &quarantine::Report, list: bool) -> String {
         .filter(|entry| list || entry.error.is_some())
     {
         named += 1;
-        let part = |part: &Option<String>| part.as_deref().unwrap_or("-").to_owned();
+        let part = |part: &Option<String>| plain(part.as_deref().unwrap_or("-"));
         let _ = writeln!(
             text,
             "{}  {}  {}: {}{}  {}",
             part(&entry.sequence_number),
-            entry.sink.as_deref().unwrap_or("all sinks"),
+            plain(entry.sink.as_deref().unwrap_or("all sinks")),
             part(&entry.kind),
             part(&entry.reason),
             entry
                 .error
                 .as_deref()
-                .map(|error| format!("; {error}"))
+                .map(|error| format!("; {}", plain(error)))
                 .unwrap_or_default(),
-            paint(FAINT, &entry.object)
+            paint(FAINT, plain(&entry.object))
         );
     }
     if named > 0 && report.stay > named {
         let _ = writeln!(text, "and {} more", report.stay - named);
     }
     let _ = match report.dry_run {
-        true => writeln!(text, "{} records in {} objects", report.stay, report.objects),
+        true => writeln!(
+            text,
+            "{} records in {} objects{}",
+            report.stay,
+            report.objects,
+            old(report.oldest_seconds)
+        ),
         false => writeln!(
             text,
             "{} {} records; {} stay",

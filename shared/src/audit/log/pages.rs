@@ -11,7 +11,7 @@ use super::error::LogError;
 use super::search::Order;
 use super::tries::Tries;
 use crate::audit::canonical::Canonical;
-use crate::audit::{event, identify, item};
+use crate::audit::{Day, event, identify, item};
 use crate::state::ErrorKind;
 use crate::state::fault::{Attributes, Fault};
 
@@ -28,6 +28,8 @@ pub struct Found {
     pub event_type: Option<String>,
     /// Unix seconds, as the index has them.
     pub created_at: i64,
+    /// The UTC day of the event's own time, by which sinks file it.
+    pub day: Day,
     /// The event as canonical JSON.
     pub json: String,
     /// The row in DynamoDB's JSON, as a stream's `NewImage` has it, where an [`Export`](super::Export) asked for it.
@@ -237,6 +239,7 @@ pub(super) fn decode(row: &Attributes, out: &mut Canonical) -> Result<Option<Fou
         event_index: event.event_index.into_owned(),
         event_type: event.event_type.map(std::borrow::Cow::into_owned),
         created_at,
+        day: event.day,
         at,
     }))
 }

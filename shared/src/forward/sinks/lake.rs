@@ -13,6 +13,14 @@ use crate::objects::{self, Objects};
 /// The folder of staged objects. Teleport's reader lists folders that are named by a date.
 pub(crate) const STAGING: &str = "_staging/";
 
+/// The folder of sidecars, a folder a day: the ids in each Parquet file, 16 bytes each, the start of their SHA-256.
+#[cfg(any(feature = "lake", feature = "dynamodb"))]
+pub(crate) const SIDECARS: &str = "_ids/";
+
+/// The folder of lines that are no rows: a line of JSON each, the line itself in `line`.
+#[cfg(any(feature = "lake", feature = "dynamodb"))]
+pub(crate) const QUARANTINE: &str = "_quarantine/";
+
 /// Bytes after which an object is full: so that the task can take any in whole, several at a time.
 const FULL: usize = 4 << 20;
 

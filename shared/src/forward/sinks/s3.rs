@@ -64,6 +64,23 @@ impl Sink for S3 {
     }
 }
 
+/// The lines of an object by its name, uncompressed.
+#[cfg(feature = "dynamodb")]
+pub(crate) fn lines(name: &str, body: Vec<u8>) -> std::io::Result<Box<dyn std::io::BufRead>> {
+    let body = std::io::Cursor::new(body);
+    if name.ends_with(".gz") {
+        let gzip = flate2::bufread::MultiGzDecoder::new(body);
+        return Ok(Box::new(std::io::BufReader::new(gzip)));
+    }
+    if name.ends_with(".zst") {
+        #[cfg(feature = "zstd")]
+        return Ok(Box::new(std::io::BufReader::new(zstd::Decoder::new(body)?)));
+        #[cfg(not(feature = "zstd"))]
+        return Err(std::io::Error::other("built without the feature `zstd`"));
+    }
+    Ok(Box::new(body))
+}
+
 /// Compressed content; the same bytes for the same content (no time, no name in the header).
 fn compress(content: Vec<u8>, compression: Compression) -> std::io::Result<Vec<u8>> {
     match compression {

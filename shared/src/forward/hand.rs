@@ -1,11 +1,10 @@
-//! Handing records over until all are acknowledged.
+//! How tasks hand records over to `forward` until all are acknowledged.
 
 use serde::{Deserialize, Serialize};
 
-use super::Options;
-use crate::clock::Clock;
-use crate::forward::handed::{Handed, sequence_number};
-use crate::forward::{Invoke, InvokeError, first_failed};
+use super::handed::{Handed, sequence_number};
+use super::invoke::{Invoke, InvokeError, first_failed};
+use crate::clock::{Clock, Instant};
 
 /// To whom records are handed, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +15,17 @@ pub struct Hand<'a> {
     pub clock: &'a Clock,
     /// Until when, and whether anything is handed at all.
     pub options: Options,
+}
+
+/// Until when a run goes on, and whether it does anything.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// No payload is handed over after this; one that is under way then is given up a little later, at `deadline`.
+    pub last_call: Instant,
+    /// When the run must have ended.
+    pub deadline: Instant,
+    /// Only look.
+    pub dry_run: bool,
 }
 
 /// What was handed over and acknowledged.
@@ -46,7 +56,7 @@ pub enum HandError {
 
 impl Hand<'_> {
     /// Whether a payload may be handed over now.
-    pub(super) fn in_time(&self) -> Result<(), HandError> {
+    pub(crate) fn in_time(&self) -> Result<(), HandError> {
         match self.clock.instant() < self.options.last_call {
             true => Ok(()),
             false => Err(HandError::Time),
@@ -55,7 +65,7 @@ impl Hand<'_> {
 
     /// Waits, if that is possible before the last call.
     #[cfg(feature = "dynamodb")]
-    pub(super) async fn wait(&self, pause: std::time::Duration) -> Result<(), HandError> {
+    pub(crate) async fn wait(&self, pause: std::time::Duration) -> Result<(), HandError> {
         let left = self
             .options
             .last_call
@@ -68,7 +78,7 @@ impl Hand<'_> {
     }
 
     /// Hands records over, in order, until all are acknowledged; those that are, are counted in `tally` at once.
-    pub(super) async fn over(
+    pub(crate) async fn over(
         &self,
         handed: &Handed<'_>,
         records: &[&str],
