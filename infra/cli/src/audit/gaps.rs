@@ -8,7 +8,7 @@ use tidewatch::clock::Clock;
 use tidewatch::config::{Config, ObjectsUri};
 use tidewatch::redrive::gaps::{Counts, Look, Report};
 
-use super::{When, plain, when};
+use super::{When, when};
 use crate::cli::{
     Document, ERROR, Exit, Failure, GOOD, Global, HEAD, Output, WARN, audit_table, document, paint, stamp,
 };
@@ -142,9 +142,9 @@ fn text(report: &Report) -> String {
             "{}  {}  {}/{}  {}",
             paint(WARN, "missing"),
             stamp(gap.time()),
-            plain(&gap.session_id),
+            Output::plain(&gap.session_id),
             gap.event_index,
-            plain(&gap.id)
+            Output::plain(&gap.id)
         );
     }
     let more = report.total.missing.saturating_sub(report.gaps.len());

@@ -15,7 +15,6 @@ use clap::{Args, Subcommand};
 use tidewatch::audit::log::{Condition, LogError};
 use tidewatch::state::ErrorKind;
 
-pub(crate) use self::show::plain;
 use crate::cli::{Exit, Failure, Global};
 
 /// Arguments of `tidewatch audit`.

@@ -71,15 +71,9 @@ pub(super) fn line(found: &Found) -> String {
 }
 
 /// What an event says must not steer the terminal.
-pub(crate) fn plain(text: &str) -> String {
+fn plain(text: &str) -> String {
     let short: String = text.chars().take(120).collect();
-    let mut plain: String = short
-        .chars()
-        .map(|c| match c {
-            c if c.is_control() || Output::steers(c) => '\u{fffd}',
-            c => c,
-        })
-        .collect();
+    let mut plain = Output::plain(&short);
     if short.len() < text.len() {
         plain.push('…');
     }

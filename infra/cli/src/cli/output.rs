@@ -78,6 +78,15 @@ impl Output {
         )
     }
 
+    /// Text from elsewhere, without what would steer a terminal.
+    pub fn plain(text: &str) -> String {
+        let plain = text.chars().map(|c| match c {
+            c if c.is_control() || Self::steers(c) => '\u{fffd}',
+            c => c,
+        });
+        plain.collect()
+    }
+
     /// Tells the operator something beside the result; machines are not told.
     pub fn say(self, text: impl Display) {
         if !self.json {

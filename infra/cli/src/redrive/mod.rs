@@ -13,7 +13,6 @@ use tidewatch::random::Random;
 use tidewatch::redrive::{Hand, failures, quarantine};
 
 use self::forward::ForwardOptions;
-use crate::audit::plain;
 use crate::cli::{Exit, FAINT, Failure, GOOD, Global, Output, WARN, audit_table, aws_config, paint, stamp};
 use crate::state::lock::interrupted;
 
@@ -148,12 +147,12 @@ fn of_failures(report: &failures::Report, list: bool) -> String {
             let _ = writeln!(
                 text,
                 "{}  {}  {} records, {} bytes, from {}  {}",
-                plain(found.from.as_deref().unwrap_or("-")),
-                plain(&found.name),
+                Output::plain(found.from.as_deref().unwrap_or("-")),
+                Output::plain(&found.name),
                 found.records,
                 found.bytes,
                 found.sequence_number,
-                paint(FAINT, plain(&found.shard))
+                paint(FAINT, Output::plain(&found.shard))
             );
         }
         let more = report.waiting.objects.saturating_sub(report.found.len());
@@ -172,7 +171,7 @@ fn of_failures(report: &failures::Report, list: bool) -> String {
             }
             None => "it does not say of when they are".to_owned(),
         };
-        let name = plain(&owed.name);
+        let name = Output::plain(&owed.name);
         let _ = writeln!(
             text,
             "{} {name}: it holds no records; {what}",
@@ -184,8 +183,8 @@ fn of_failures(report: &failures::Report, list: bool) -> String {
             text,
             "{} {}: {}",
             paint(WARN, "stays"),
-            plain(&left.name),
-            plain(&left.why)
+            Output::plain(&left.name),
+            Output::plain(&left.why)
         );
     }
     let waiting = &report.waiting;
@@ -232,20 +231,20 @@ fn of_quarantine(report: &quarantine::Report, list: bool) -> String {
         .filter(|entry| list || entry.error.is_some())
     {
         named += 1;
-        let part = |part: &Option<String>| plain(part.as_deref().unwrap_or("-"));
+        let part = |part: &Option<String>| Output::plain(part.as_deref().unwrap_or("-"));
         let _ = writeln!(
             text,
             "{}  {}  {}: {}{}  {}",
             part(&entry.sequence_number),
-            plain(entry.sink.as_deref().unwrap_or("all sinks")),
+            Output::plain(entry.sink.as_deref().unwrap_or("all sinks")),
             part(&entry.kind),
             part(&entry.reason),
             entry
                 .error
                 .as_deref()
-                .map(|error| format!("; {}", plain(error)))
+                .map(|error| format!("; {}", Output::plain(error)))
                 .unwrap_or_default(),
-            paint(FAINT, plain(&entry.object))
+            paint(FAINT, Output::plain(&entry.object))
         );
     }
     if named > 0 && report.stay > named {
