@@ -62,7 +62,7 @@ fn golden() -> Vec<(Value, String)> {
 }
 
 /// `n` rows, 1,000 seconds apart, each of about 10 KB.
-fn load(engine: &Engine, n: u64) {
+pub(crate) fn load(engine: &Engine, n: u64) {
     for n in 0..n {
         let at = DAY + n * 1_000;
         let date = time::OffsetDateTime::from_unix_timestamp(i64::try_from(at).unwrap())

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use tidewatch::clock::Clock;
-use tidewatch::redrive::failures::{Report, redrive};
+use tidewatch::redrive::failures::{Report, redrive, repay};
 
+use crate::backfill::{DAY, load, table};
 use crate::store::Store;
 use crate::support::{Setup, event_line, insert};
 use crate::{Forward, cut, hand, names, options};
@@ -203,4 +204,55 @@ async fn cut_anywhere_and_run_again_nothing_is_lost() {
             assert!(names(&objects).await.is_empty());
         }
     }
+}
+
+/// An object without records, of the times of `DAY` and the hour after.
+fn owed() -> Vec<u8> {
+    let mut object: Value = serde_json::from_str(METADATA).unwrap();
+    let batch = &mut object["DDBStreamBatchInfo"];
+    batch["approximateArrivalOfFirstRecord"] = json!("2026-11-20T00:00:00Z");
+    batch["approximateArrivalOfLastRecord"] = json!("2026-11-20T01:00:00.5Z");
+    object.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn one_without_records_goes_after_the_backfill_of_its_time_and_no_other() {
+    let engine = crate::engine::Engine::new();
+    let log = table(&engine).await;
+    load(&engine, 20);
+    let objects = Store::new().objects("");
+    let undated = METADATA.replace("approximateArrivalOfFirstRecord", "elsewhere");
+    put(&objects, &[("a", undated.into_bytes()), ("b", owed())]).await;
+    let clock = Clock::system();
+    // The backfill fails, before and after its records are taken.
+    for after in [false, true] {
+        let forward = Forward {
+            cut: Some((0, after)),
+            ..Forward::default()
+        };
+        let mut report = run(&objects, &forward).await;
+        repay(&objects, &log, None, hand(&forward, &clock), &mut report, &|_| {}).await;
+        assert!(report.error.is_some());
+        assert_eq!((report.repaid, report.stay, report.owed.len()), (0, 2, 2));
+        assert_eq!(names(&objects).await, ["a", "b"]);
+    }
+    let forward = Forward::default();
+    let mut report = run(&objects, &forward).await;
+    repay(&objects, &log, None, hand(&forward, &clock), &mut report, &|_| {}).await;
+    assert_eq!(report.error, None);
+    assert_eq!((report.repaid, report.stay, report.owed.len()), (1, 1, 1));
+    assert_eq!(names(&objects).await, ["a"]);
+    // Rows are 1,000 seconds apart; two hours more on both sides.
+    assert_eq!(forward.numbers().len(), 11);
+
+    let mut broken = json!({"SessionID": {"S": "x"}, "EventIndex": {"N": "0"}, "EventType": {"S": "x"}});
+    broken["CreatedAt"] = json!({"N": DAY.to_string()});
+    broken["CreatedAtDate"] = json!({"S": "2026-11-20"});
+    crate::backfill::put(&engine, &broken);
+    put(&objects, &[("b", owed())]).await;
+    let mut report = run(&objects, &forward).await;
+    repay(&objects, &log, None, hand(&forward, &clock), &mut report, &|_| {}).await;
+    assert_eq!((report.repaid, report.stay, report.error), (0, 2, None));
+    assert_eq!(report.left[0].why, "1 rows of its time cannot be read");
+    assert_eq!(names(&objects).await, ["a", "b"]);
 }

@@ -62,21 +62,19 @@ impl ForwardOptions {
                 name: name.clone(),
             }));
         }
-        let usage = |error: String| Failure::usage(error);
+        let usage = |error: String| {
+            Failure::usage(format!(
+                "records cannot be handed to this process: {}; name sinks and quarantine with --config, or a function with --function",
+                error.trim_end()
+            ))
+        };
         let mut config = match document(global).await.map_err(|error| usage(error.to_string()))? {
             Document::Tidewatch(config) => config,
-            Document::Teleport(_) => {
-                let which = "to whom are the records handed? Name the function with --function: Teleport's own file names no sinks";
-                return Err(Failure::usage(which));
-            }
+            Document::Teleport(_) => return Err(usage("Teleport's own file names no sinks".to_owned())),
         };
         config.aws = over(options(global), config.aws);
         let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await;
-        let forwarder = forwarder.map_err(|error| {
-            usage(format!(
-                "records cannot be handed to this process: {error}; name sinks and quarantine with --config, or a function with --function"
-            ))
-        })?;
+        let forwarder = forwarder.map_err(|error| usage(error.to_string()))?;
         Ok(Box::new(InProcess::new(
             Arc::new(forwarder),
             clock.clone(),

@@ -1,5 +1,6 @@
-//! Lambda's Invoke API on a socket, before a real forwarder.
+//! Lambda's Invoke API on a socket, before a real forwarder; and of S3 what a redrive asks, over a directory.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tidewatch::random::Random;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::files;
+
 /// A function whose sink `a` is a directory.
 pub(crate) struct Lambda {
     pub(crate) url: String,
@@ -20,6 +23,8 @@ pub(crate) struct Lambda {
 
 #[derive(Default)]
 struct State {
+    /// Of the bucket `audit-bucket`.
+    bucket: PathBuf,
     /// Request lines and payloads.
     asked: Mutex<Vec<(String, Value)>>,
     /// Invocations that fail.
@@ -41,7 +46,10 @@ impl Lambda {
         let forward = InProcess::new(Arc::new(forwarder), clock, Duration::from_secs(100));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(State::default());
+        let state = Arc::new(State {
+            bucket: dir.path().join("bucket"),
+            ..State::default()
+        });
         let kept = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -63,19 +71,19 @@ impl Lambda {
         std::mem::take(&mut self.state.asked.lock().unwrap())
     }
 
-    /// Where its quarantine is.
-    pub(crate) fn quarantine(&self) -> std::path::PathBuf {
-        self.dir.path().join("quarantine")
+    /// The objects of the bucket `audit-bucket`.
+    pub(crate) fn bucket(&self) -> PathBuf {
+        self.state.bucket.clone()
     }
 
     /// Where its sink is.
-    pub(crate) fn sink(&self) -> std::path::PathBuf {
+    pub(crate) fn sink(&self) -> PathBuf {
         self.dir.path().join("a")
     }
 }
 
 /// The number `n` of each event in a file sink, in its order, days by name.
-pub(crate) fn delivered(sink: &std::path::Path) -> Vec<u64> {
+pub(crate) fn delivered(sink: &Path) -> Vec<u64> {
     let mut files: Vec<_> = std::fs::read_dir(sink)
         .unwrap()
         .map(|file| file.unwrap().path())
@@ -114,6 +122,14 @@ async fn answer(stream: TcpStream, forward: InProcess, state: Arc<State>) {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).await.unwrap();
+        if let Some((status, text)) = s3(&state.bucket, &request) {
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{text}",
+                text.len()
+            );
+            reader.get_mut().write_all(answer.as_bytes()).await.unwrap();
+            continue;
+        }
         let payload = String::from_utf8(body).unwrap();
         let at = {
             let mut asked = state.asked.lock().unwrap();
@@ -145,4 +161,35 @@ async fn answer(stream: TcpStream, forward: InProcess, state: Arc<State>) {
             return;
         }
     }
+}
+
+/// Lists in one page, reads, deletes.
+fn s3(bucket: &Path, request: &str) -> Option<(&'static str, String)> {
+    let (method, target) = request.split_once(' ')?;
+    let target = target.strip_prefix("/audit-bucket")?.split(' ').next()?;
+    let (key, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = bucket.join(key.trim_start_matches('/'));
+    Some(match method {
+        "GET" if query.contains("list-type=2") => {
+            let prefix = query.split('&').find_map(|part| part.strip_prefix("prefix="));
+            let prefix = prefix.unwrap_or_default().replace("%2F", "/");
+            let names = files(bucket).into_iter().filter(|name| name.starts_with(&prefix));
+            let contents: String = names
+                .map(|name| format!("<Contents><Key>{name}</Key><Size>1</Size><LastModified>2026-11-20T00:00:00Z</LastModified></Contents>"))
+                .collect();
+            (
+                "200 OK",
+                format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>"),
+            )
+        }
+        "GET" => match std::fs::read_to_string(path) {
+            Ok(text) => ("200 OK\r\netag: \"x\"", text),
+            Err(_) => ("404 Not Found", String::new()),
+        },
+        "DELETE" => {
+            std::fs::remove_file(path).unwrap();
+            ("204 No Content", String::new())
+        }
+        _ => ("501 Not Implemented", String::new()),
+    })
 }

@@ -61,24 +61,25 @@ fn record(n: u64, number: u64) -> Value {
     })
 }
 
+/// An attribute of a row.
+fn attribute(json: &Value) -> AttributeValue {
+    let (kind, value) = json.as_object().unwrap().iter().next().unwrap();
+    match kind.as_str() {
+        "S" => AttributeValue::S(value.as_str().unwrap().to_owned()),
+        "N" => AttributeValue::N(value.as_str().unwrap().to_owned()),
+        _ => AttributeValue::M(
+            value
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, json)| (name.clone(), attribute(json)))
+                .collect(),
+        ),
+    }
+}
+
 /// A machine with an audit table that has these events.
 async fn machine(events: impl IntoIterator<Item = u64>) -> Machine {
-    fn value(json: &Value) -> AttributeValue {
-        let (kind, value) = json.as_object().unwrap().iter().next().unwrap();
-        match kind.as_str() {
-            "S" => AttributeValue::S(value.as_str().unwrap().to_owned()),
-            "N" => AttributeValue::N(value.as_str().unwrap().to_owned()),
-            _ => AttributeValue::M(
-                value
-                    .as_object()
-                    .unwrap()
-                    .iter()
-                    .map(|(name, json)| (name.clone(), self::value(json)))
-                    .collect(),
-            ),
-        }
-    }
-    use self::machine::Machine;
     let machine = Machine::start().await;
     let client = machine.client();
     Dynamo::open(
@@ -93,7 +94,7 @@ async fn machine(events: impl IntoIterator<Item = u64>) -> Machine {
     for n in events {
         let mut request = client.put_item().table_name(TABLE);
         for (name, json) in row(n).as_object().unwrap() {
-            request = request.item(name, value(json));
+            request = request.item(name, attribute(json));
         }
         request.send().await.unwrap();
     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 
 use crate::lambda::{Lambda, delivered};
@@ -40,26 +39,6 @@ fn give_up(dir: &Path) {
     put(dir, "aws/lambda/1", &object("a", &[(2, 100), (3, 101)]));
     put(dir, "aws/lambda/2", &object("a", &[(0, 9), (1, 10)]));
     put(dir, "aws/lambda/3", &object("b", &[(4, 7)]));
-}
-
-/// An S3 engine on a socket, over a directory with the bucket `audit-bucket`.
-async fn s3(root: &Path) -> String {
-    std::fs::create_dir(root.join("audit-bucket")).unwrap();
-    let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(root).unwrap());
-    builder.set_auth(s3s::auth::SimpleAuth::from_single("local", "local"));
-    let service = builder.build();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            let service = service.clone();
-            tokio::spawn(async move {
-                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                let _ = server.serve_connection(TokioIo::new(socket), service).await;
-            });
-        }
-    });
-    url
 }
 
 #[tokio::test]
@@ -117,12 +96,10 @@ async fn what_there_is_is_listed_and_left_alone() {
 #[tokio::test]
 async fn objects_in_s3_are_handed_to_the_function_in_order_and_removed() {
     let (machine, lambda) = (Machine::start().await, Lambda::start().await);
-    let root = tempfile::tempdir().unwrap();
-    let url = s3(root.path()).await;
-    let bucket = root.path().join("audit-bucket");
+    let bucket = lambda.bucket();
     give_up(&bucket.join("failed"));
     let redrive = format!(
-        "redrive --from s3://audit-bucket/failed --function forward --json --endpoint-url {url} --function-endpoint {}",
+        "redrive --from s3://audit-bucket/failed --function forward --json --endpoint-url {}",
         lambda.url
     );
     let json = machine.bare(&redrive).await.expect(0).json();
