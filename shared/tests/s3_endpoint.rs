@@ -2,7 +2,7 @@
 //! a sink that is down, poison, and what Lambda gave up. Without the variable nothing is tested here; the engine in this
 //! process is what the other tests use.
 
-#![cfg(feature = "s3")]
+#![cfg(all(feature = "s3", feature = "dynamodb"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/endpoint.rs"]
