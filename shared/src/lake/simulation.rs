@@ -323,7 +323,11 @@ fn simulate(seeds: std::ops::Range<u64>, plant: Option<Plant>) -> (u64, Met, Opt
             });
         }
     });
-    (ran.into_inner(), all.into_inner().unwrap(), wrong.into_inner().unwrap())
+    (
+        ran.into_inner(),
+        all.into_inner().unwrap(),
+        wrong.into_inner().unwrap(),
+    )
 }
 
 fn number(variable: &str) -> Option<u64> {
