@@ -48,6 +48,7 @@ async fn forget(
             place: "test",
             effective_from: at,
             forget: &forget,
+            move_spool: false,
             dry_run: false,
         })
         .await
@@ -155,6 +156,7 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
             place: "test",
             effective_from: now + LEAD,
             forget: &BTreeSet::new(),
+            move_spool: false,
             dry_run: false,
         })
         .await;

@@ -108,7 +108,7 @@ impl NamedSink {
         pending.clear();
         served.report.spooled += left.len();
         let keys: HashSet<u128> = left.iter().map(|record| record.key).collect();
-        let mut parked = lock(&self.parked);
+        let mut parked = lock(&self.memory.parked);
         keys.iter().for_each(|key| parked.insert(*key));
         // The repeats of a record within the batch wait with it.
         let waiting = records
