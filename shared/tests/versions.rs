@@ -10,6 +10,7 @@ mod engine;
 mod store;
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use engine::Fate;
@@ -48,6 +49,7 @@ async fn forget(
             place: "test",
             effective_from: at,
             forget: &forget,
+            move_spool: false,
             dry_run: false,
         })
         .await
@@ -155,6 +157,7 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
             place: "test",
             effective_from: now + LEAD,
             forget: &BTreeSet::new(),
+            move_spool: false,
             dry_run: false,
         })
         .await;
@@ -198,4 +201,60 @@ async fn nobody_applies_over_what_he_has_not_seen() {
     let overtaken =
         |applied: &Result<Applied, VersionsError>| matches!(applied, Err(VersionsError::Overtaken));
     assert!(overtaken(&first) ^ overtaken(&second), "{first:?} {second:?}");
+}
+
+/// What waits in a spool would be overtaken, or stay there for good.
+#[tokio::test]
+async fn the_spool_moves_only_if_it_is_said_to() {
+    let store = Store::new();
+    let clock = clock();
+    let versions = Versions::new(store.objects(""), clock.clone(), []);
+    let at = Mutex::new(clock.now());
+    let apply = async |settings: &str, sinks: &str, move_spool: bool| {
+        let effective_from = {
+            let mut at = at.lock().unwrap();
+            *at += LEAD;
+            *at
+        };
+        let document = format!("quarantine: file:///q\n{settings}\nsinks: {{ {sinks} }}");
+        let candidate = Candidate {
+            document: &document,
+            place: "test",
+            effective_from,
+            forget: &BTreeSet::new(),
+            move_spool,
+            dry_run: false,
+        };
+        versions.apply(candidate).await
+    };
+    let (a, retried) = (
+        "a: { uri: 'stdout://' }",
+        "a: { uri: 'stdout://', on_failure: retry }",
+    );
+    apply("", a, false).await.unwrap();
+    apply("spool: file:///one", a, false).await.unwrap();
+    for settings in ["spool: file:///two", ""] {
+        let refused = apply(settings, a, false).await;
+        assert!(
+            matches!(refused, Err(VersionsError::SpoolMoved(_))),
+            "{refused:?}"
+        );
+    }
+    apply("spool: file:///one", "b: { uri: 'stdout://' }", false)
+        .await
+        .unwrap();
+    // One that drains may still have records there.
+    apply(
+        "spool: file:///one",
+        "b: { uri: 'stdout://', on_failure: retry }",
+        false,
+    )
+    .await
+    .unwrap();
+    let refused = apply("spool: file:///two", a, false).await;
+    assert!(
+        matches!(refused, Err(VersionsError::SpoolMoved(_))),
+        "{refused:?}"
+    );
+    apply("spool: file:///two", retried, true).await.unwrap();
 }

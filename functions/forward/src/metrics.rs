@@ -44,6 +44,9 @@ fn forwarded(function: &str, report: &forward::Report, now: SystemTime) -> Strin
             "spooled": sink.spooled, "filtered": sink.filtered, "spilled": sink.spilled, "failures": sink.failures, "bytes": sink.bytes});
         (name.clone(), counts)
     });
+    if let Some(config) = &report.config {
+        line.insert("config".to_owned(), config.as_str().into());
+    }
     if let Some(origin) = report.origin {
         line.insert("origin".to_owned(), origin.name().into());
     }

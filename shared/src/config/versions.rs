@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Config, Faults, ObjectsUri, SinkConfig};
+use super::{Config, Faults, ObjectsUri, OnFailure, SinkConfig};
 use crate::clock::Clock;
 use crate::objects::{self, Objects, ObjectsError, Tag};
 
@@ -126,6 +126,9 @@ pub enum VersionsError {
         /// When the newest version is in force from.
         after: String,
     },
+    /// Records that wait in the spool would be overtaken by those that come after, or never delivered.
+    #[error("the spool is another than that of version {0}: drain that one first, then say that it may move")]
+    SpoolMoved(String),
     /// Somebody else applied another version meanwhile.
     #[error("another version was applied meanwhile: look at it, and apply this one again")]
     Overtaken,
@@ -157,6 +160,8 @@ pub struct Candidate<'a> {
     pub effective_from: SystemTime,
     /// Removed sinks that nothing is parked for any more, or whose parked records are given up.
     pub forget: &'a BTreeSet<String>,
+    /// Take another spool although records may wait in the one that was: they are not seen any more.
+    pub move_spool: bool,
     /// Only look.
     pub dry_run: bool,
 }
@@ -180,6 +185,26 @@ impl Chain {
     /// Newest first.
     pub fn versions(&self) -> &[Arc<Version>] {
         &self.versions
+    }
+
+    /// The versions before the newest, if there are any.
+    pub(crate) fn before(&self) -> Option<Self> {
+        let versions = self.versions.get(1..).filter(|versions| !versions.is_empty())?;
+        Some(Self {
+            versions: versions.to_vec(),
+        })
+    }
+
+    /// Whether it is of the same versions.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let names = |chain: &Self| {
+            chain
+                .versions
+                .iter()
+                .map(|version| version.name.clone())
+                .collect::<Vec<_>>()
+        };
+        names(self) == names(other)
     }
 
     /// Index of the version in force at a time; the oldest kept for what is older.
@@ -271,6 +296,12 @@ impl Versions {
             return Err(VersionsError::TooSoon {
                 after: stamp(after.unwrap_or(least)),
             });
+        }
+        if let Some(before) = &before
+            && !candidate.move_spool
+            && moves_spool(before, &config)
+        {
+            return Err(VersionsError::SpoolMoved(before.name.clone()));
         }
         let draining = draining(before.as_deref(), &config, candidate.forget);
         let number = before.as_ref().map_or(0, |before| before.number) + 1;
@@ -409,6 +440,14 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 fn stamp(at: SystemTime) -> String {
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
+}
+
+/// Whether sinks may have records in a spool that is not there any more.
+fn moves_spool(before: &Version, config: &Config) -> bool {
+    let draining = before.draining.values().map(|draining| &draining.config);
+    let mut sinks = before.config.sinks.values().chain(draining);
+    let spools = sinks.any(|sink| sink.on_failure == OnFailure::Spool);
+    spools && before.config.spool.is_some() && before.config.spool != config.spool
 }
 
 /// Sinks that are not in `config` any more, each with the version that had it last.

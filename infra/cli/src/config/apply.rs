@@ -25,7 +25,7 @@ use crate::cli::{Consent, Exit, FAINT, Failure, GOOD, Global, Output, aws_config
 The function reads its configuration there if TIDEWATCH_CONFIG names the same place, slash at the end included. A record
 is handled by the version that was in force when it was made. A sink that the new version has no more drains: what is
 parked for it is delivered still, unless it is forgotten here.
-Exit status: 0 applied; 2 the document has faults, or would be in force too soon; 1 anything else.")]
+Exit status: 0 applied; 2 the document has faults, or would be in force too soon, or moves the spool; 1 anything else.")]
 pub(super) struct ApplyArgs {
     /// The document: a path, file:///path, s3://bucket/key or ssm:NAME
     document: String,
@@ -38,6 +38,9 @@ pub(super) struct ApplyArgs {
     /// Forget this removed sink; what is parked for it is delivered to nobody. May be given several times
     #[arg(long, value_name = "SINK")]
     forget: Vec<String>,
+    /// Take another spool than the newest version's. What waits in that one is not seen any more: drain it first
+    #[arg(long)]
+    move_spool: bool,
     /// Only check it, and show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -69,6 +72,7 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
         // A moment more: the request takes a while.
         effective_from: Clock::system().now() + lead + Duration::from_secs(1),
         forget: &args.forget.into_iter().collect::<BTreeSet<_>>(),
+        move_spool: args.move_spool,
         dry_run: true,
     };
     let planned = versions.apply(candidate.clone()).await?;
@@ -156,6 +160,7 @@ impl From<VersionsError> for Failure {
     fn from(error: VersionsError) -> Self {
         match &error {
             VersionsError::Faults(_) | VersionsError::TooSoon { .. } => Self::usage(error.to_string()),
+            VersionsError::SpoolMoved(_) => Self::usage(format!("{error} with --move-spool")),
             _ => Self::from(error.to_string()),
         }
     }
