@@ -268,7 +268,7 @@ impl Config {
             for (other, _) in others.filter(|(_, other)| place.overlaps(other)) {
                 section.fault(
                     setting,
-                    &format!("lies in the place of {other}, or that in it: each needs its own"),
+                    format!("lies in the place of {other}, or that in it: each needs its own"),
                 );
             }
         }

@@ -182,6 +182,7 @@ impl Run<'_> {
         let handed = Handed {
             origin: Origin::Drain,
             sink: Some(self.sink.into()),
+            range: None,
         };
         let mut at = 0;
         while let Some(rest) = records.get(at..).filter(|rest| !rest.is_empty()) {

@@ -60,7 +60,6 @@ impl<'a> Deliverables<'a> {
         arrived: SystemTime,
     ) -> Self {
         let enveloped = plan.sinks.iter().any(NamedSink::wants_envelopes);
-        let origin = handed.map_or("stream", |handed| handed.origin.name());
         let mut all = Self::default();
         for (at, judged) in judged.iter().enumerate().take(limit) {
             let Disposition::Deliver(event, payload) = &judged.disposition else {
@@ -70,7 +69,7 @@ impl<'a> Deliverables<'a> {
             let start = all.envelopes.len();
             if enveloped {
                 envelope::write(
-                    origin,
+                    handed,
                     event,
                     judged.event_id.as_deref(),
                     judged.sequence_number.as_deref().unwrap_or_default(),

@@ -194,7 +194,8 @@ impl NamedSink {
     fn limit(&self, tries: &Tries<'_>) -> Option<Duration> {
         let (timeout, left) = (self.config.timeout, tries.left());
         let least = if self.spool().is_some() {
-            timeout.min(SHORTEST_TRY)
+            // A budget as short as that is to be used all the same.
+            timeout.min(SHORTEST_TRY).min(self.config.budget / 2)
         } else {
             timeout
         };
