@@ -117,7 +117,11 @@ async fn a_removed_sink_drains_until_it_is_forgotten() {
         .await
         .unwrap();
     assert_eq!(
-        newest.versions()[0].draining["b"].config.timeout,
+        newest.versions()[0].draining["b"]
+            .config
+            .as_ref()
+            .unwrap()
+            .timeout,
         Duration::from_secs(10)
     );
     let applied = apply(&versions, &["c"], next()).await.unwrap();
@@ -168,13 +172,33 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
     let applied = apply(&versions, &["b"], now + LEAD).await.unwrap();
     let objects = store.objects("");
     let name = format!("versions/{}.json", applied.version);
+    let good = objects.get(&name).await.unwrap().unwrap();
     objects.replace(&name, b"{}".to_vec()).await.unwrap();
-    let chain = versions.read().await.unwrap();
-    assert_eq!(sinks(&chain, now + 2 * LEAD), "a");
+    // What is good is read once.
+    for gets in [3, 2] {
+        store.sent();
+        let chain = versions.read().await.unwrap();
+        assert_eq!(
+            (sinks(&chain, now + 2 * LEAD), chain.unusable()),
+            ("a".to_owned(), 1)
+        );
+        let sent = store.sent();
+        assert_eq!(sent.len(), gets, "{sent:?}");
+    }
     // Mended, it is used.
-    let fresh = apply(&versions, &["c"], now + 2 * LEAD).await;
-    assert!(matches!(fresh, Err(VersionsError::Damaged { .. })), "{fresh:?}");
+    objects.replace(&name, good.body).await.unwrap();
+    let chain = versions.read().await.unwrap();
+    assert_eq!(
+        (sinks(&chain, now + 2 * LEAD), chain.unusable()),
+        ("b".to_owned(), 0)
+    );
     // Nothing at all to use: the invocation must fail.
+    for name in [applied.before.unwrap(), applied.version] {
+        let name = format!("versions/{name}.json");
+        objects.delete(&name).await.unwrap();
+    }
+    let fresh = Versions::new(store.objects(""), clock.clone(), []);
+    assert!(matches!(fresh.read().await, Err(VersionsError::Damaged { .. })));
     objects.replace("pointer", b"?".to_vec()).await.unwrap();
     assert!(matches!(
         versions.read().await,
@@ -182,6 +206,131 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
     ));
     store.plan(|_, _| Fate::Dropped);
     assert!(matches!(versions.read().await, Err(VersionsError::Objects(_))));
+}
+
+/// A version that is damaged is passed over: it could not be mended otherwise.
+#[tokio::test]
+async fn one_is_applied_over_a_damaged_one() {
+    let store = Store::new();
+    let objects = store.objects("");
+    let clock = clock();
+    let versions = Versions::new(store.objects(""), clock.clone(), []);
+    let now = clock.now();
+    let damage = async |applied: &Applied, body: &[u8]| {
+        let name = format!("versions/{}.json", applied.version);
+        objects.replace(&name, body.to_vec()).await.unwrap();
+    };
+    let first = apply(&versions, &["a"], now).await.unwrap();
+    let second = apply(&versions, &["b"], now + LEAD).await.unwrap();
+    // A request that fails by itself damages nothing.
+    let version = format!("versions/{}.json", second.version);
+    let mut fails = 1;
+    store.plan(move |method, key| match (method, key == version, fails) {
+        ("GET", true, 1) => {
+            fails -= 1;
+            Fate::Dropped
+        }
+        _ => Fate::Served,
+    });
+    let third = apply(&versions, &["c"], now + 2 * LEAD).await.unwrap();
+    assert_eq!(
+        (&third.before, &third.unusable),
+        (&Some(second.version.clone()), &None)
+    );
+    assert_eq!(third.draining, ["a", "b"]);
+    store.plan(|_, _| Fate::Served);
+
+    let faulty = br#"{"number":3,"effective_from":"2026-11-20T00:00:00Z","before":null,"document":"?"}"#;
+    let mut damaged = third;
+    for (body, sink) in [(&b"{}"[..], "d"), (faulty, "d"), (b"", "e")] {
+        damage(&damaged, body).await;
+        // Also the very same again.
+        let applied = apply(&versions, &[sink], now + 3 * LEAD).await.unwrap();
+        assert_eq!(applied.unusable, Some(damaged.version));
+        assert_eq!(applied.before, Some(second.version.clone()));
+        assert_eq!(applied.draining, ["a", "b"]);
+        let fresh = Versions::new(store.objects(""), clock.clone(), []);
+        let chain = fresh.read().await.unwrap();
+        assert_eq!(
+            (sinks(&chain, now + 4 * LEAD), chain.unusable()),
+            (sink.to_owned(), 0)
+        );
+        assert_eq!(sinks(&chain, now + 2 * LEAD), "b");
+        damaged = applied;
+    }
+    // Neither that one nor the one before it: nobody knows what was.
+    damage(&damaged, b"").await;
+    damage(&second, b"").await;
+    let refused = apply(&versions, &["f"], now + 5 * LEAD).await;
+    assert!(
+        matches!(refused, Err(VersionsError::Damaged { .. })),
+        "{refused:?}"
+    );
+    // The first of all has none before it.
+    let versions = Versions::new(store.objects("other"), clock.clone(), []);
+    let only = apply(&versions, &["a"], now).await.unwrap();
+    let name = format!("other/versions/{}.json", only.version);
+    store.plan(move |method, key| match (method, key == name) {
+        ("GET", true) => Fate::Dropped,
+        _ => Fate::Served,
+    });
+    let refused = apply(&versions, &["b"], now).await;
+    assert!(matches!(refused, Err(VersionsError::Objects(_))), "{refused:?}");
+    store.plan(|_, _| Fate::Served);
+    let name = format!("versions/{}.json", only.version);
+    store.objects("other").replace(&name, Vec::new()).await.unwrap();
+    let applied = apply(&versions, &["b"], now).await.unwrap();
+    assert_eq!((applied.before, applied.unusable), (None, Some(only.version)));
+    assert_eq!(sinks(&*versions.read().await.unwrap(), now), "b");
+    assert_eq!(first.before, None);
+}
+
+/// Environments must have read the pointer by then; what comes before it moves may take long.
+#[tokio::test]
+async fn the_lead_is_there_when_the_pointer_moves() {
+    let store = Store::new();
+    let clock = clock();
+    let versions = Versions::new(store.objects(""), clock.clone(), []);
+    let now = clock.now();
+    let first = apply(&versions, &["a"], now).await.unwrap();
+    let slow = clock.clone();
+    store.plan(move |method, key| {
+        if method == "PUT" && key.starts_with("versions/") {
+            slow.advance(Duration::from_secs(2));
+        }
+        Fate::Served
+    });
+    let late = apply(&versions, &["b"], now + LEAD + Duration::from_secs(1)).await;
+    assert!(matches!(late, Err(VersionsError::TooSoon { .. })), "{late:?}");
+    let chain = versions.read().await.unwrap();
+    assert_eq!(
+        (chain.versions().len(), &chain.versions()[0].name),
+        (1, &first.version)
+    );
+    apply(&versions, &["b"], now + LEAD + Duration::from_secs(4))
+        .await
+        .unwrap();
+}
+
+/// Where a removed sink goes stands in an old version; without that one nothing else stops.
+#[tokio::test]
+async fn a_removed_sink_whose_version_is_gone_is_not_forgotten() {
+    let store = Store::new();
+    let clock = clock();
+    let versions = Versions::new(store.objects(""), clock.clone(), []);
+    let now = clock.now();
+    let first = apply(&versions, &["a", "b"], now).await.unwrap();
+    apply(&versions, &["b"], now + LEAD).await.unwrap();
+    let name = format!("versions/{}.json", first.version);
+    store.objects("").delete(&name).await.unwrap();
+    let fresh = Versions::new(store.objects(""), clock.clone(), []);
+    let chain = fresh.read().await.unwrap();
+    assert_eq!((chain.unusable(), sinks(&chain, now)), (0, "b".to_owned()));
+    assert!(chain.versions()[0].draining["a"].config.is_none());
+    let applied = apply(&fresh, &["c"], now + 2 * LEAD).await.unwrap();
+    assert_eq!(applied.draining, ["a", "b"]);
+    let applied = forget(&fresh, &["c"], now + 3 * LEAD, &["a"]).await.unwrap();
+    assert_eq!(applied.draining, ["b"]);
 }
 
 /// The pointer has moved, and the answer that says so was lost: what was sent again is refused, and it is applied.

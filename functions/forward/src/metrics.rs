@@ -36,6 +36,7 @@ fn forwarded(function: &str, report: &forward::Report, now: SystemTime) -> Strin
         ("quarantined", "Count", report.quarantined.into()),
         ("retried", "Count", report.retried.into()),
         ("repeats", "Count", report.repeats.into()),
+        ("config_faults", "Count", report.config_faults.into()),
     ];
     metrics.extend(times(report.took, report.lag));
     let mut line = line(function, metrics, now);

@@ -61,13 +61,10 @@ pub(crate) fn destinations(chain: &Chain) -> Vec<Destination> {
     }
     for version in versions {
         for (name, draining) in &version.draining {
-            if !all.iter().any(|found| found.name == *name) {
-                all.push(destination(
-                    name,
-                    &draining.config,
-                    &version.config.aws,
-                    versions.len(),
-                ));
+            if let Some(config) = &draining.config
+                && !all.iter().any(|found| found.name == *name)
+            {
+                all.push(destination(name, config, &version.config.aws, versions.len()));
             }
         }
     }

@@ -161,7 +161,8 @@ impl Forwarder {
     /// Handles a batch: Lambda's event JSON or records that a task hands over ([`handed`]), to be answered before
     /// `deadline`.
     ///
-    /// Cost: one GET where the configuration has versions, one PUT to the quarantine if there is poison, one LIST for each sink with a spool, and what the sinks cost.
+    /// Cost: where the configuration has versions one GET, and what a new one asks for; one PUT to the quarantine if there is
+    /// poison, one LIST for each sink with a spool, and what the sinks cost.
     /// Not cancel-safe for the report alone: a dropped call may have delivered, and its batch comes again.
     ///
     /// # Errors
@@ -225,6 +226,7 @@ impl Forwarder {
             .map(|version| version.name.clone());
         let mut report = Report {
             config: name.filter(|name| !name.is_empty()),
+            config_faults: plan.chain.unusable(),
             origin: context.handed.map(|handed| handed.origin),
             records_in: judged.len(),
             ..Report::default()

@@ -12,6 +12,8 @@ use super::handed::Origin;
 pub struct Report {
     /// The version of the configuration in force when the batch arrived; none where it has no versions.
     pub config: Option<String>,
+    /// Newer versions that are of no use: the batch went by the one before them.
+    pub config_faults: usize,
     /// Where the records come from; none for the stream.
     pub origin: Option<Origin>,
     /// Records of the batch.

@@ -329,9 +329,11 @@ async fn a_version_that_cannot_be_opened_leaves_the_one_before_until_it_can() {
     world.apply("b: { uri: 'file://PATH/b' }", 3).await;
     let handled = world.handle(&forwarder, &payload(&records(1..=4))).await.unwrap();
     assert_eq!((handled.first_failed, world.lines("a")), (None, lines(1..=4)));
+    assert_eq!(handled.report.config_faults, 1);
     drop(obstacle);
     world.clock.sleep(Duration::from_secs(61)).await;
-    world.handle(&forwarder, &payload(&records(5..=6))).await.unwrap();
+    let handled = world.handle(&forwarder, &payload(&records(5..=6))).await.unwrap();
+    assert_eq!(handled.report.config_faults, 0);
     assert_eq!((world.lines("a"), world.lines("b")), (lines(1..=4), lines(5..=6)));
     // The quarantine of a version is tried too.
     std::fs::write(world.path("file"), "").unwrap();

@@ -80,8 +80,14 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
         [] => String::new(),
         draining => format!("; drains {}", draining.join(", ")),
     };
+    let unusable = match &planned.unusable {
+        Some(unusable) => {
+            format!("; {unusable} cannot be used and is passed over, with the sinks that it added")
+        }
+        None => String::new(),
+    };
     let preface = format!(
-        "in force from {}, after {}{draining}\n",
+        "in force from {}, after {}{draining}{unusable}\n",
         planned.effective_from,
         planned.before.as_deref().unwrap_or("none")
     );
