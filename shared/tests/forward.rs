@@ -23,6 +23,9 @@ mod spool;
 mod store;
 mod support;
 #[cfg(all(feature = "s3", feature = "dynamodb"))]
+#[path = "forward/unusable.rs"]
+mod unusable;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
 #[path = "forward/versions.rs"]
 mod versions;
 

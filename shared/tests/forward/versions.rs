@@ -7,29 +7,27 @@ use std::time::{Duration, SystemTime};
 
 use tidewatch::clock::Clock;
 use tidewatch::config::{Applied, Candidate, KEPT, Versions, VersionsError};
-use tidewatch::forward::sinks::file::File;
 use tidewatch::forward::{Forwarder, HandleError, Handled, InProcess, Spool, drain};
 use tidewatch::objects::Objects;
 use tidewatch::random::Random;
 
-use super::engine::Fate;
 use super::store::Store;
 use super::support::{Behaviour, Fake, event_line, handed, insert, payload, read_lines};
 
 /// Second 0 of [`insert`]'s records.
 const ZERO: u64 = 1_795_168_800;
 
-struct World {
+pub(super) struct World {
     dir: tempfile::TempDir,
-    store: Store,
+    pub(super) store: Store,
     in_store: bool,
-    clock: Clock,
+    pub(super) clock: Clock,
     fakes: Arc<Mutex<Vec<(String, Arc<Fake>)>>>,
 }
 
 impl World {
     /// 100 s before second 0.
-    fn new(in_store: bool) -> Self {
+    pub(super) fn new(in_store: bool) -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
             store: Store::new(),
@@ -39,7 +37,7 @@ impl World {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -52,12 +50,12 @@ impl World {
     }
 
     /// Applies sinks, each a line with `PATH` for the directory, from a second on.
-    async fn apply(&self, sinks: &str, from: u64) -> Applied {
+    pub(super) async fn apply(&self, sinks: &str, from: u64) -> Applied {
         let document = format!("quarantine: file://PATH/quarantine\nsinks: {{ {sinks} }}");
         self.document(&document, from).await.unwrap()
     }
 
-    async fn document(&self, document: &str, from: u64) -> Result<Applied, VersionsError> {
+    pub(super) async fn document(&self, document: &str, from: u64) -> Result<Applied, VersionsError> {
         let document = document.replace("PATH", self.dir.path().to_str().unwrap());
         self.versions()
             .apply(Candidate {
@@ -71,7 +69,7 @@ impl World {
             .await
     }
 
-    async fn forwarder(&self) -> Arc<Forwarder> {
+    pub(super) async fn forwarder(&self) -> Arc<Forwarder> {
         let start = Forwarder::start_versions(self.versions(), self.clock.clone(), Random::seeded(1));
         Arc::new(start.await.unwrap())
     }
@@ -93,7 +91,7 @@ impl World {
         Arc::clone(&fakes[at].1)
     }
 
-    async fn handle(&self, forwarder: &Forwarder, payload: &str) -> Result<Handled, HandleError> {
+    pub(super) async fn handle(&self, forwarder: &Forwarder, payload: &str) -> Result<Handled, HandleError> {
         let deadline = self.clock.instant() + Duration::from_secs(300);
         forwarder.handle(payload, deadline).await
     }
@@ -113,16 +111,16 @@ impl World {
         drain::drain(&spool, &forward, &self.clock, options).await
     }
 
-    fn lines(&self, sink: &str) -> Vec<String> {
+    pub(super) fn lines(&self, sink: &str) -> Vec<String> {
         read_lines(&self.path(sink), "ndjson").concat()
     }
 }
 
-fn records(numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
+pub(super) fn records(numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
     numbers.map(|n| insert("s", n, n)).collect()
 }
 
-fn lines(numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
+pub(super) fn lines(numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
     numbers.map(|n| event_line("s", n)).collect()
 }
 
@@ -285,111 +283,4 @@ async fn a_moved_sink_is_two_places_with_one_queue() {
     world.drain(&forwarder).await;
     assert_eq!(*world.fake(0, "a").lines.lock().unwrap(), lines(1..=2));
     assert_eq!(*world.fake(1, "a").lines.lock().unwrap(), lines(3..=7));
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_readable_configuration_nothing_is_delivered() {
-    let world = World::new(true);
-    world.apply("a: { uri: 'file://PATH/a' }", 0).await;
-    let forwarder = world.forwarder().await;
-    world.store.sent();
-    world.handle(&forwarder, &payload(&records(1..=1))).await.unwrap();
-    assert_eq!(
-        world.store.sent(),
-        [("GET".to_owned(), "config/pointer".to_owned())]
-    );
-    world.store.plan(|_, _| Fate::Dropped);
-    let begun = tokio::time::Instant::now();
-    let failed = world.handle(&forwarder, &payload(&records(2..=3))).await;
-    assert!(
-        matches!(failed, Err(HandleError::NoConfiguration(_))),
-        "{failed:?}"
-    );
-    assert!(
-        begun.elapsed() <= Duration::from_secs(10),
-        "{:?}",
-        begun.elapsed()
-    );
-    assert_eq!(world.lines("a"), lines(1..=1));
-    let mut tries = 0;
-    world.store.plan(move |_, _| {
-        tries += 1;
-        if tries < 3 { Fate::Dropped } else { Fate::Served }
-    });
-    let handled = world.handle(&forwarder, &payload(&records(2..=3))).await.unwrap();
-    assert_eq!(handled.report.delivered, 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_version_that_cannot_be_opened_leaves_the_one_before_until_it_can() {
-    let world = World::new(false);
-    world.apply("a: { uri: 'file://PATH/a' }", 0).await;
-    let forwarder = world.forwarder().await;
-    let obstacle = File::open(&world.path("b"), 10).unwrap();
-    world.apply("b: { uri: 'file://PATH/b' }", 3).await;
-    let handled = world.handle(&forwarder, &payload(&records(1..=4))).await.unwrap();
-    assert_eq!((handled.first_failed, world.lines("a")), (None, lines(1..=4)));
-    assert_eq!(handled.report.config_faults, 1);
-    drop(obstacle);
-    world.clock.sleep(Duration::from_secs(61)).await;
-    let handled = world.handle(&forwarder, &payload(&records(5..=6))).await.unwrap();
-    assert_eq!(handled.report.config_faults, 0);
-    assert_eq!((world.lines("a"), world.lines("b")), (lines(1..=4), lines(5..=6)));
-    // The quarantine of a version is tried too.
-    std::fs::write(world.path("file"), "").unwrap();
-    let bad = "quarantine: file://PATH/file/quarantine\nsinks: { c: { uri: 'file://PATH/c' } }";
-    world.document(bad, 30).await.unwrap();
-    world
-        .handle(&forwarder, &payload(&records(31..=31)))
-        .await
-        .unwrap();
-    assert_eq!(world.lines("b").len(), 3);
-}
-
-/// A sink of an earlier version that cannot be opened any more is as one that is down.
-#[tokio::test(start_paused = true)]
-async fn an_earlier_sink_that_cannot_be_opened_keeps_its_records_and_no_others() {
-    let world = World::new(false);
-    world
-        .apply("a: { uri: 'file://PATH/a', on_failure: retry }", 0)
-        .await;
-    world.apply("b: { uri: 'file://PATH/b' }", 3).await;
-    let obstacle = File::open(&world.path("a"), 10).unwrap();
-    let forwarder = world.forwarder().await;
-    let handled = world.handle(&forwarder, &payload(&records(1..=4))).await.unwrap();
-    assert_eq!(handled.first_failed.as_deref(), Some("1"));
-    assert_eq!(world.lines("b"), lines(3..=4));
-    drop(obstacle);
-    let handled = world.handle(&forwarder, &payload(&records(1..=4))).await.unwrap();
-    assert_eq!((handled.first_failed, world.lines("a")), (None, lines(1..=2)));
-}
-
-/// A directory is opened once, whatever name and options the versions give it, and by however many batches at once.
-#[tokio::test(start_paused = true)]
-async fn a_directory_stays_open_over_versions() {
-    let world = World::new(false);
-    world.apply("a: { uri: 'file://PATH/a?remember=100' }", 0).await;
-    let forwarder = world.forwarder().await;
-    world.apply("a: { uri: 'file://PATH/a?remember=200' }", 3).await;
-    world
-        .apply(
-            "renamed: { uri: 'file://PATH/a' }, b: { uri: 'file://PATH/b' }",
-            6,
-        )
-        .await;
-    let (one, other) = (payload(&records(1..=5)), payload(&records(6..=7)));
-    let (one, other) = tokio::join!(world.handle(&forwarder, &one), world.handle(&forwarder, &other));
-    assert_eq!(
-        (one.unwrap().first_failed, other.unwrap().first_failed),
-        (None, None)
-    );
-    let mut found = world.lines("a");
-    found.sort();
-    assert_eq!((found, world.lines("b")), (lines(1..=7), lines(6..=7)));
-    // Two sinks of one version may not share one.
-    world
-        .apply("c: { uri: 'file://PATH/c' }, d: { uri: 'file://PATH/c' }", 8)
-        .await;
-    world.handle(&forwarder, &payload(&records(8..=9))).await.unwrap();
-    assert!(world.lines("c").is_empty() && world.lines("b").len() == 4);
 }
