@@ -177,12 +177,10 @@ impl Forwarder {
             random: &self.random,
             stop,
         };
-        let plan = self.plan(tries).await?;
+        let plan = self.plan(tries, total + SLACK).await?;
         let in_force = plan.chain.in_force(arrived);
-        let too_long = |sink: &&NamedSink| {
-            (sink.is_of(0) || sink.is_of(in_force)) && sink.longest_try() * 2 > total + SLACK
-        };
-        if let Some(sink) = plan.sinks.iter().find(too_long) {
+        let serves = |sink: &&NamedSink| sink.is_of(0) || sink.is_of(in_force);
+        if let Some(sink) = plan.too_long(total + SLACK).find(serves) {
             return Err(HandleError::TimeoutTooLong {
                 sink: sink.name.clone(),
                 timeout: sink.longest_try(),

@@ -48,9 +48,27 @@ impl Plan {
         }
     }
 
-    /// Whether it still serves, now that these are the versions.
-    pub(crate) fn serves(&self, read: &Arc<Chain>, now: Instant) -> bool {
-        self.again.is_none_or(|again| now < again) && (Arc::ptr_eq(&self.read, read) || self.read.is(read))
+    /// Whether it still serves invocations of so much time, now that these are the versions.
+    pub(crate) fn serves(&self, read: &Arc<Chain>, now: Instant, total: Duration) -> bool {
+        self.again.is_none_or(|again| now < again)
+            && (Arc::ptr_eq(&self.read, read) || self.read.is(read))
+            && self.fits(Some(total))
+    }
+
+    /// Sinks whose single try may take longer than half of the time that an invocation has.
+    pub(crate) fn too_long(&self, total: Duration) -> impl Iterator<Item = &NamedSink> {
+        self.sinks
+            .iter()
+            .filter(move |sink| sink.longest_try() * 2 > total)
+    }
+
+    /// Whether the newest version's sinks can be served by an invocation that has so much time, if that is known.
+    fn fits(&self, total: Option<Duration>) -> bool {
+        match total {
+            // The only version has nothing to be passed over for.
+            Some(total) if self.chain.versions().len() > 1 => !self.too_long(total).any(|sink| sink.is_of(0)),
+            _ => true,
+        }
     }
 }
 
@@ -137,11 +155,17 @@ impl Opener {
         self.replaces.push(replace);
     }
 
-    /// A plan by the newest of the versions that can be opened.
-    pub(crate) async fn plan(&mut self, read: &Arc<Chain>) -> Result<Plan, StartError> {
+    /// A plan by the newest of the versions that can be opened, and served in the time that an invocation has, if that is
+    /// known; by the only one in any case.
+    pub(crate) async fn plan(
+        &mut self,
+        read: &Arc<Chain>,
+        total: Option<Duration>,
+    ) -> Result<Plan, StartError> {
         let mut chain = Arc::clone(read);
         loop {
             let error = match self.open(&chain).await {
+                Ok(plan) if !plan.fits(total) => StartError::TimeoutTooLong,
                 Ok(mut plan) => {
                     if !Arc::ptr_eq(&chain, read) {
                         plan.again = Some(self.clock.instant() + AGAIN);

@@ -55,6 +55,9 @@ pub enum StartError {
         /// What happened.
         error: SinkError,
     },
+    /// A sink's single try may take longer than half of the function's time-out.
+    #[error("the timeout of a sink is more than half of the time that the function has")]
+    TimeoutTooLong,
     /// A secret of the AWS settings cannot be read.
     #[cfg(feature = "s3")]
     #[error(transparent)]
@@ -75,7 +78,7 @@ impl Forwarder {
     pub async fn start(config: &Config, clock: Clock, random: Random) -> Result<Self, StartError> {
         let chain = Arc::new(Chain::of(config.clone()));
         let mut opener = Opener::new(clock.clone(), random.clone());
-        let plan = Box::pin(opener.plan(&chain)).await?;
+        let plan = Box::pin(opener.plan(&chain, None)).await?;
         Ok(Self::new(None, plan, opener, clock, random))
     }
 
@@ -96,7 +99,7 @@ impl Forwarder {
         };
         let chain = read(&versions, tries).await.map_err(StartError::Versions)?;
         let mut opener = Opener::new(clock.clone(), random.clone());
-        let plan = Box::pin(opener.plan(&chain)).await?;
+        let plan = Box::pin(opener.plan(&chain, None)).await?;
         Ok(Self::new(Some(versions), plan, opener, clock, random))
     }
 
@@ -121,7 +124,7 @@ impl Forwarder {
     }
 
     /// What a batch goes by that arrives now.
-    pub(super) async fn plan(&self, tries: Tries<'_>) -> Result<Arc<Plan>, HandleError> {
+    pub(super) async fn plan(&self, tries: Tries<'_>, total: Duration) -> Result<Arc<Plan>, HandleError> {
         let plan = self.current();
         let Some(versions) = &self.versions else {
             return Ok(plan);
@@ -129,12 +132,12 @@ impl Forwarder {
         let chain = read(versions, tries)
             .await
             .map_err(HandleError::NoConfiguration)?;
-        if plan.serves(&chain, self.clock.instant()) {
+        if plan.serves(&chain, self.clock.instant(), total) {
             return Ok(plan);
         }
         let opened = self
             .clock
-            .timeout(tries.left(), Box::pin(self.reopen(versions, tries)));
+            .timeout(tries.left(), Box::pin(self.reopen(versions, tries, total)));
         match opened.await {
             Ok(opened) => opened.map_err(HandleError::NoConfiguration),
             Err(TimedOut) => Err(HandleError::NoConfiguration(
@@ -144,14 +147,20 @@ impl Forwarder {
     }
 
     /// One batch at a time, by what is there once it is its turn: another may have seen more.
-    async fn reopen(&self, versions: &Versions, tries: Tries<'_>) -> Result<Arc<Plan>, String> {
+    async fn reopen(
+        &self,
+        versions: &Versions,
+        tries: Tries<'_>,
+        total: Duration,
+    ) -> Result<Arc<Plan>, String> {
         let mut opener = self.opener.lock().await;
         let chain = read(versions, tries).await?;
         let plan = self.current();
-        if plan.serves(&chain, self.clock.instant()) {
+        if plan.serves(&chain, self.clock.instant(), total) {
             return Ok(plan);
         }
-        let plan = opener.plan(&chain).await.map_err(|error| error.to_string())?;
+        let plan = opener.plan(&chain, Some(total)).await;
+        let plan = plan.map_err(|error| error.to_string())?;
         let plan = Arc::new(plan);
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&plan);
         Ok(plan)

@@ -57,6 +57,19 @@ async fn a_version_that_cannot_be_opened_leaves_the_one_before_until_it_can() {
     let handled = world.handle(&forwarder, &payload(&records(5..=6))).await.unwrap();
     assert_eq!(handled.report.config_faults, 0);
     assert_eq!((world.lines("a"), world.lines("b")), (lines(1..=4), lines(5..=6)));
+    // Nor may a try take longer than half of the invocation.
+    world
+        .apply(
+            "slow: { uri: 'file://PATH/slow', timeout: 151s, on_failure: retry }",
+            15,
+        )
+        .await;
+    let handled = world
+        .handle(&forwarder, &payload(&records(21..=21)))
+        .await
+        .unwrap();
+    assert_eq!((handled.first_failed, handled.report.config_faults), (None, 1));
+    assert_eq!(world.lines("b"), [lines(5..=6), lines(21..=21)].concat());
     // The quarantine of a version is tried too.
     std::fs::write(world.path("file"), "").unwrap();
     let bad = "quarantine: file://PATH/file/quarantine\nsinks: { c: { uri: 'file://PATH/c' } }";
@@ -65,7 +78,7 @@ async fn a_version_that_cannot_be_opened_leaves_the_one_before_until_it_can() {
         .handle(&forwarder, &payload(&records(31..=31)))
         .await
         .unwrap();
-    assert_eq!(world.lines("b").len(), 3);
+    assert_eq!(world.lines("b").len(), 4);
 }
 
 /// A sink of an earlier version that cannot be opened any more is as one that is down.
@@ -155,6 +168,24 @@ async fn a_damaged_version_leaves_the_one_before_until_it_is_mended() {
         (Some(second.version), 0)
     );
     assert_eq!((world.lines("a"), world.lines("b")), (lines(1..=6), lines(7..=8)));
+    // A request for a new version that fails by itself does not give its records other sinks.
+    let third = world.apply("c: { uri: 'file://PATH/c' }", 500).await;
+    let mut fails = 1;
+    world
+        .store
+        .plan(move |_, key| match (key.contains(&third.version), fails) {
+            (true, 1) => {
+                fails -= 1;
+                Fate::Dropped
+            }
+            _ => Fate::Served,
+        });
+    let late = records(501..=502);
+    world.handle(&new, &payload(&late)).await.unwrap();
+    assert_eq!(
+        (world.lines("b"), world.lines("c")),
+        (lines(7..=8), lines(501..=502))
+    );
     // Neither is there any more: nothing is delivered, and nothing by what is known.
     let pointer = br#"{"current":"3-x","before":"2-x"}"#;
     objects.replace("pointer", pointer.to_vec()).await.unwrap();

@@ -146,13 +146,21 @@ async fn a_version_that_is_applied_twice_by_the_sdk_is_applied() {
 }
 
 /// Of two who apply at once one is told to look again.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_applies_over_what_he_has_not_seen() {
     let store = Store::new();
     let clock = clock();
     let now = clock.now();
     let versions = Versions::new(store.objects(""), clock.clone(), []);
     apply(&versions, &["a"], now).await.unwrap();
+    // Both have read the pointer before either moves it.
+    store.plan(|method, key| match (method, key.starts_with("versions/")) {
+        ("PUT", true) => Fate::Delayed {
+            before: Duration::from_secs(1),
+            after: Duration::ZERO,
+        },
+        _ => Fate::Served,
+    });
     let first = Versions::new(store.objects(""), clock.clone(), []);
     let second = Versions::new(store.objects(""), clock.clone(), []);
     let (first, second) = futures_util::join!(

@@ -15,6 +15,9 @@ use tidewatch::random::Random;
 
 use crate::cli::{Consent, Exit, FAINT, Failure, GOOD, Global, Output, aws_config, paint, stamp};
 
+/// What applying takes at most, of the lead that is due when the pointer moves.
+const MOMENT: Duration = Duration::from_secs(5);
+
 /// Arguments of `tidewatch config apply`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -69,8 +72,7 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
     let candidate = Candidate {
         document: &document,
         place: uri,
-        // A moment more: the request takes a while.
-        effective_from: Clock::system().now() + lead + Duration::from_secs(1),
+        effective_from: Clock::system().now() + lead + MOMENT,
         forget: &args.forget.into_iter().collect::<BTreeSet<_>>(),
         move_spool: args.move_spool,
         dry_run: true,
@@ -99,7 +101,7 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
         .ask(output, &preface, &format!("Apply it in {}?", args.to))?;
     let applied = versions
         .apply(Candidate {
-            effective_from: Clock::system().now() + lead + Duration::from_secs(1),
+            effective_from: Clock::system().now() + lead + MOMENT,
             dry_run: false,
             ..candidate
         })

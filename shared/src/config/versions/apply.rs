@@ -114,12 +114,7 @@ impl Versions {
 
     /// The version that a new one comes after, and the name of the current one if that is of no use.
     async fn base(&self, pointer: &Pointer) -> Result<(Option<Arc<Version>>, Option<String>), VersionsError> {
-        let mut current = self.version(&pointer.current, None).await;
-        if matches!(current, Err(VersionsError::Objects(_))) {
-            // Passed over its sinks would be forgotten: once more.
-            current = self.version(&pointer.current, None).await;
-        }
-        let error = match current {
+        let error = match self.current(pointer, None).await {
             Ok(current) => return Ok((Some(current), None)),
             Err(error) => error,
         };

@@ -33,8 +33,8 @@ use crate::objects::{Objects, ObjectsError, Tag};
 pub const LEAD: Duration = Duration::from_secs(30);
 /// How far back versions are looked for: what a stream and its mapping can still bring, and a day more.
 pub const KEPT: Duration = Duration::from_secs(48 * 3600);
-/// How many versions are walked back at most.
-const MOST: usize = 1000;
+/// How many versions are walked back at most: a new environment reads them one after the other.
+const MOST: usize = 100;
 
 const POINTER: &str = "pointer";
 
@@ -236,7 +236,7 @@ impl Versions {
             return Ok(Arc::clone(&known.chain));
         }
         let known = known.as_ref().map(|known| &*known.chain);
-        let current = self.version(&pointer.current, known).await;
+        let current = self.current(&pointer, known).await;
         let usable = current.is_ok();
         let newest = match (current, &pointer.before) {
             (Ok(newest), _) => newest,
@@ -292,8 +292,14 @@ impl Versions {
         while let Some(last) = versions.last()
             && last.effective_from > horizon
             && let Some(before) = &last.before
-            && versions.len() < MOST
         {
+            if versions.len() == MOST {
+                tracing::error!(
+                    version = last.name,
+                    "so many versions: older records get this one"
+                );
+                break;
+            }
             match self.version(before, known).await {
                 Ok(version) => versions.push(version),
                 Err(error @ VersionsError::Objects(_)) => return Err(error),
@@ -307,6 +313,15 @@ impl Versions {
             versions,
             unusable: 0,
         })
+    }
+
+    /// The version that the pointer names. What fails by itself is tried once more: to pass over a version that is good
+    /// gives its records other sinks.
+    async fn current(&self, pointer: &Pointer, known: Option<&Chain>) -> Result<Arc<Version>, VersionsError> {
+        match self.version(&pointer.current, known).await {
+            Err(VersionsError::Objects(_)) => self.version(&pointer.current, known).await,
+            read => read,
+        }
     }
 
     async fn version(&self, name: &str, known: Option<&Chain>) -> Result<Arc<Version>, VersionsError> {
