@@ -155,33 +155,26 @@ impl Opener {
         self.replaces.push(replace);
     }
 
-    /// A plan by the newest of the versions that can be opened, and served in the time that an invocation has, if that is
-    /// known; by the only one in any case.
+    /// A plan by the newest version, or by the one before it where that one cannot be opened, or not be served in the time
+    /// that an invocation has, if that is known. Not by one that is older still: what is in its way would pass.
     pub(crate) async fn plan(
         &mut self,
         read: &Arc<Chain>,
         total: Option<Duration>,
     ) -> Result<Plan, StartError> {
-        let mut chain = Arc::clone(read);
-        loop {
-            let error = match self.open(&chain).await {
-                Ok(plan) if !plan.fits(total) => StartError::TimeoutTooLong,
-                Ok(mut plan) => {
-                    if !Arc::ptr_eq(&chain, read) {
-                        plan.again = Some(self.clock.instant() + AGAIN);
-                    }
-                    plan.read = Arc::clone(read);
-                    return Ok(plan);
-                }
-                Err(error) => error,
-            };
-            let Some(before) = chain.before() else {
-                return Err(error);
-            };
-            let version = chain.versions().first().map(|version| version.name.as_str());
-            tracing::error!(version, %error, "a version of the configuration cannot be opened: the one before it goes on");
-            chain = Arc::new(before);
-        }
+        let error = match self.open(read).await {
+            Ok(plan) if plan.fits(total) => return Ok(plan),
+            Ok(_) => StartError::TimeoutTooLong,
+            Err(error) => error,
+        };
+        let before = read.before().filter(|_| read.unusable() == 0);
+        let Some(before) = before else { return Err(error) };
+        let version = read.versions().first().map(|version| version.name.as_str());
+        tracing::error!(version, %error, "a version of the configuration cannot be opened: the one before it goes on");
+        let mut plan = self.open(&Arc::new(before)).await?;
+        plan.read = Arc::clone(read);
+        plan.again = Some(self.clock.instant() + AGAIN);
+        Ok(plan)
     }
 
     /// Opens what is not open yet. What the newest version asks for must open; another destination that does not fails

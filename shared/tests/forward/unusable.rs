@@ -74,10 +74,19 @@ async fn a_version_that_cannot_be_opened_leaves_the_one_before_until_it_can() {
     std::fs::write(world.path("file"), "").unwrap();
     let bad = "quarantine: file://PATH/file/quarantine\nsinks: { c: { uri: 'file://PATH/c' } }";
     world.document(bad, 30).await.unwrap();
-    world
-        .handle(&forwarder, &payload(&records(31..=31)))
+    // Neither of two: what is older was good for other records.
+    let failed = world.handle(&forwarder, &payload(&records(31..=31))).await;
+    assert!(
+        matches!(failed, Err(HandleError::TimeoutTooLong { .. })),
+        "{failed:?}"
+    );
+    world.apply("b: { uri: 'file://PATH/b' }", 40).await;
+    world.document(bad, 50).await.unwrap();
+    let handled = world
+        .handle(&forwarder, &payload(&records(51..=51)))
         .await
         .unwrap();
+    assert_eq!(handled.report.config_faults, 1);
     assert_eq!(world.lines("b").len(), 4);
 }
 
