@@ -131,6 +131,21 @@ async fn a_removed_sink_drains_until_it_is_forgotten() {
     assert_eq!(applied.draining, [""; 0]);
 }
 
+/// A new environment has only so much time.
+#[tokio::test]
+async fn a_hundred_versions_are_walked_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let objects = || Objects::dir(dir.path().to_owned(), Random::seeded(1));
+    let clock = clock();
+    let versions = Versions::new(objects(), clock.clone(), []);
+    for n in 1..=101 {
+        apply(&versions, &["a"], clock.now() + LEAD * n).await.unwrap();
+    }
+    let chain = Versions::new(objects(), clock.clone(), []).read().await.unwrap();
+    assert_eq!(chain.versions().len(), 100);
+    assert!(chain.versions()[99].name.starts_with("000002-"));
+}
+
 /// Environments read the pointer, and nothing else unless it has moved.
 #[tokio::test]
 async fn a_batch_costs_one_request() {
