@@ -73,7 +73,9 @@ impl Plan {
 }
 
 /// Puts a sink around a sink.
-pub(crate) struct Replace(pub(crate) Box<dyn FnMut(&str, Arc<dyn Sink>) -> Arc<dyn Sink> + Send>);
+pub(crate) struct Replace(pub(crate) Box<Replaces>);
+
+type Replaces = dyn FnMut(&str, Arc<dyn Sink>) -> Arc<dyn Sink> + Send;
 
 impl fmt::Debug for Replace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

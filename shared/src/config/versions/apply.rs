@@ -47,7 +47,8 @@ pub struct Candidate<'a> {
 
 impl Versions {
     /// Makes a document the newest version, after the current one, or where that is of no use after the one before it. Two
-    /// PUTs, and up to four GETs. Cancel-safe: the pointer moves or does not.
+    /// PUTs, and GETs of the pointer, of that version and of those that its removed sinks stand in. Cancel-safe: the pointer
+    /// moves or does not.
     ///
     /// # Errors
     /// [`VersionsError`]; an [`Objects`](VersionsError::Objects) error may have moved the pointer all the same: look.
