@@ -84,7 +84,7 @@ async fn one_is_applied_over_a_damaged_one() {
     store.objects("other").replace(&name, Vec::new()).await.unwrap();
     let applied = apply(&versions, &["b"], now).await.unwrap();
     assert_eq!((applied.before, applied.unusable), (None, Some(only.version)));
-    assert_eq!(sinks(&*versions.read().await.unwrap(), now), "b");
+    assert_eq!(sinks(&versions.read().await.unwrap(), now), "b");
     assert_eq!(first.before, None);
 }
 
