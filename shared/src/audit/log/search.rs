@@ -332,6 +332,11 @@ impl<'s> Filling<'s> {
             let key = Key::of(item);
             match decode(item, &mut self.out) {
                 Ok(None) => {}
+                // Nobody could go on behind it.
+                Ok(Some(_)) if key.is_none() => {
+                    self.unreadable += 1;
+                    tell(None, "its keys or its time are not what an index has");
+                }
                 Ok(Some(found)) => {
                     if !self.events.is_empty() && self.bytes + found.json.len() > MAX_ANSWER {
                         return Some(place);
@@ -397,6 +402,8 @@ pub(super) fn tell(key: Option<&Key>, what: &str) {
             event_index = key.event_index,
             "a row of the audit table cannot be read and is left out: {what}"
         ),
-        None => tracing::warn!("a row of the audit table has no keys and is left out: {what}"),
+        None => {
+            tracing::warn!("a row of the audit table has no keys that can be used and is left out: {what}")
+        }
     }
 }
