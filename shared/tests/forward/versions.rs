@@ -17,12 +17,15 @@ use super::support::{Behaviour, Fake, event_line, handed, insert, payload, read_
 /// Second 0 of [`insert`]'s records.
 const ZERO: u64 = 1_795_168_800;
 
+/// By their sinks' names, in the order in which they were opened.
+type Fakes = Vec<(String, Arc<Fake>)>;
+
 pub(super) struct World {
     dir: tempfile::TempDir,
     pub(super) store: Store,
     in_store: bool,
     pub(super) clock: Clock,
-    fakes: Arc<Mutex<Vec<(String, Arc<Fake>)>>>,
+    fakes: Arc<Mutex<Fakes>>,
 }
 
 impl World {
@@ -209,7 +212,7 @@ async fn what_waits_for_a_removed_sink_is_drained_however_late() {
     world.document(&one, 3).await.unwrap();
     world.handle(&forwarder, &payload(&records(3..=4))).await.unwrap();
     assert_eq!(*world.fake(1, "b").lines.lock().unwrap(), lines(1..=4));
-    assert_eq!(*world.fake(0, "a").lines.lock().unwrap(), lines(1..=0));
+    assert!(world.fake(0, "a").lines.lock().unwrap().is_empty());
     // No version within reach has it any more.
     world.clock.sleep(KEPT + Duration::from_secs(200)).await;
     let from = KEPT.as_secs() + 600;
