@@ -17,8 +17,10 @@ mod number;
 pub(crate) mod row;
 
 pub use canonical::Fault;
+#[cfg(feature = "dynamodb")]
+pub(crate) use event::first_128;
 pub use event::{Day, Event};
-pub(crate) use event::{first_128, identify, same_event};
+pub(crate) use event::{identify, same_event};
 use serde::de::DeserializeSeed;
 
 use self::canonical::Canonical;
