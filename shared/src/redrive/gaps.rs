@@ -8,26 +8,27 @@
 //! Nothing is written. Memory: the ids and keys of a day's rows that are to be delivered, about 300 bytes each, and a few
 //! objects.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod due;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use futures_util::stream::TryStreamExt;
+use serde::Serialize;
 
+use self::due::{Due, Dues, Known, Quarantined, State, Unfiled, each, id_of, id_of_line};
 use super::failures;
 use super::names::name;
 use super::rows::Range;
 use crate::audit::canonical::Canonical;
 use crate::audit::log::{Dynamo, Export, Found, LogError};
-use crate::audit::{Day, first_128, identify};
+use crate::audit::{Day, first_128};
 use crate::config::{Format, SinkConfig, SinkUri};
+use crate::forward::filter;
 use crate::forward::sinks::{lake, s3};
-use crate::forward::{filter, record};
-use crate::objects::{Objects, ObjectsError, PAGE};
+use crate::objects::{Objects, ObjectsError};
 
 /// Where a sink's events are, and where they wait.
 #[derive(Debug)]
@@ -115,45 +116,6 @@ pub enum GapsError {
         /// What is wrong with it.
         reason: String,
     },
-}
-
-/// Objects that are read at once.
-const AT_ONCE: usize = 8;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Missing,
-    Delivered,
-    Staged,
-    Spooled,
-    Quarantined,
-    Redrive,
-}
-
-/// An event that the sink is to have.
-#[derive(Debug)]
-struct Due {
-    gap: Gap,
-    day: Day,
-    state: State,
-}
-
-/// The events of a day that the sink is to have, by how it knows them.
-#[derive(Debug, Default)]
-struct Dues {
-    due: HashMap<u128, Due>,
-    missing: usize,
-}
-
-impl Dues {
-    fn mark(&mut self, key: u128, state: State) {
-        if let Some(due) = self.due.get_mut(&key)
-            && due.state == State::Missing
-        {
-            due.state = state;
-            self.missing -= 1;
-        }
-    }
 }
 
 impl Look<'_> {
@@ -420,116 +382,5 @@ impl Gap {
         UNIX_EPOCH
             .checked_add(Duration::from_secs(seconds))
             .unwrap_or(UNIX_EPOCH)
-    }
-}
-
-/// How a sink's lines are known.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    format: Format,
-    /// Some may be pointers.
-    spills: bool,
-}
-
-impl Known {
-    fn of(sink: &SinkConfig) -> Self {
-        Self {
-            format: sink.format,
-            spills: sink.max_event_bytes.is_some(),
-        }
-    }
-
-    fn mark(self, mut lines: impl BufRead, dues: &mut Dues) -> io::Result<()> {
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            lines.read_until(b'\n', &mut line)?;
-            // One without its end is torn, and no line.
-            let Some(line) = line.strip_suffix(b"\n") else {
-                return Ok(());
-            };
-            if self.format == Format::Event {
-                dues.mark(first_128(line), State::Delivered);
-                // A pointer's id ends in the hash, as every id does.
-                let id = id_of_line(line).filter(|_| self.spills);
-                let hash = id.and_then(|id| u128::from_str_radix(id.rsplit(':').next()?, 16).ok());
-                if let Some(hash) = hash {
-                    dues.mark(hash, State::Delivered);
-                }
-            } else if let Some(id) = id_of_line(line) {
-                dues.mark(first_128(id.as_bytes()), State::Delivered);
-            }
-        }
-    }
-}
-
-/// A line of the lake's quarantine.
-#[derive(Deserialize)]
-struct Unfiled<'a> {
-    #[serde(borrow)]
-    line: Option<Cow<'a, str>>,
-}
-
-/// A line of the quarantine.
-#[derive(Deserialize)]
-struct Quarantined<'a> {
-    #[serde(borrow)]
-    sink: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    record: Option<&'a RawValue>,
-}
-
-/// The id in an envelope or a pointer.
-fn id_of_line(line: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Line {
-        id: String,
-    }
-    serde_json::from_slice::<Line>(line).ok().map(|line| line.id)
-}
-
-/// The id of a stream record's event.
-fn id_of(raw: &str, out: &mut Canonical) -> Option<String> {
-    out.rewind(0);
-    let record = record::read_one(raw, false, out)?;
-    let row = record.new_image?;
-    let event = identify(&row, row.payload.as_ref()?, out, record.created)?;
-    Some(event.id)
-}
-
-/// Hands each object of a place to `read`, in no order.
-async fn each(
-    objects: Option<&Objects>,
-    prefix: &str,
-    mut read: impl FnMut(&str, Vec<u8>) -> io::Result<()>,
-) -> Result<(), GapsError> {
-    let Some(objects) = objects else { return Ok(()) };
-    let mut after: Option<String> = None;
-    loop {
-        let page = objects.list(prefix, after.as_deref(), PAGE).await?;
-        let gets: Vec<_> = page
-            .objects
-            .iter()
-            .map(|listed| {
-                Box::pin(async {
-                    let object = objects.get(&listed.name).await?;
-                    Ok::<_, ObjectsError>((&listed.name, object))
-                })
-            })
-            .collect();
-        let mut got = stream::iter(gets).buffer_unordered(AT_ONCE);
-        while let Some((name, object)) = got.try_next().await? {
-            // Gone meanwhile: to where it is looked for next.
-            let Some(object) = object else { continue };
-            read(name, object.body).map_err(|error| GapsError::Read {
-                place: objects.place(name),
-                reason: error.to_string(),
-            })?;
-        }
-        drop(got);
-        after = page.objects.into_iter().next_back().map(|listed| listed.name);
-        if !page.more {
-            return Ok(());
-        }
     }
 }

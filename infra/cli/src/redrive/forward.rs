@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_lambda::Client;
-use aws_sdk_lambda::error::DisplayErrorContext;
 use aws_sdk_lambda::primitives::Blob;
 use clap::Args;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tidewatch::aws::describe;
 use tidewatch::clock::Clock;
 use tidewatch::forward::{Forwarder, InProcess, Invoke, InvokeError};
 use tidewatch::random::Random;
@@ -57,6 +57,11 @@ impl ForwardOptions {
             let mut global = global.clone();
             global.endpoint_url = self.function_endpoint.clone().or(global.endpoint_url);
             let sdk = aws_config(&global).await?;
+            if sdk.region().is_none() {
+                return Err(Failure::usage(
+                    "which AWS region? Name it with --region, the --config document, AWS_REGION or a --profile that has one",
+                ));
+            }
             return Ok(Box::new(Function {
                 client: Client::new(&sdk),
                 name: name.clone(),
@@ -108,9 +113,8 @@ impl Invoke for Function {
                 .function_name(&self.name)
                 .payload(Blob::new(payload));
             let answer = Box::pin(call.send()).await;
-            let answer = answer.map_err(|error| {
-                InvokeError(format!("function {}: {}", self.name, DisplayErrorContext(&error)))
-            })?;
+            let answer = answer
+                .map_err(|error| InvokeError(format!("function {}: {}", self.name, describe(error))))?;
             if let Some(kind) = answer.function_error() {
                 // What it says of itself may quote what it was given.
                 return Err(InvokeError(format!("function {}: it failed ({kind})", self.name)));

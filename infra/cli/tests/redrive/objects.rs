@@ -280,6 +280,7 @@ async fn what_cannot_be_meant_is_refused() {
             "redrive --from file:///x --function-endpoint http://127.0.0.1:1",
             "--function <NAME>",
         ),
+        ("redrive --from file:///x --function forward", "which AWS region?"),
         (
             "redrive --from file:///x --config absent.yaml",
             "absent.yaml cannot be read",
@@ -288,4 +289,32 @@ async fn what_cannot_be_meant_is_refused() {
         let ended = machine.bare(arguments).await.expect(2);
         assert!(ended.err.contains(says), "{arguments}: {}", ended.err);
     }
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_and_nothing_is_lost() {
+    let machine = Machine::start().await;
+    let failed = machine.home().join("failed");
+    give_up(&failed);
+    // A function that does not answer.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let redrive = format!(
+        "redrive --from file://{} --function forward --function-endpoint http://{}",
+        failed.display(),
+        silent.local_addr().unwrap()
+    );
+    let child = machine
+        .command(&redrive)
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let _asked = silent.accept().await.unwrap();
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ended = child.wait_with_output().await.unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(told.contains("ended by a signal; run it again"), "{told}");
+    assert_eq!(files(&failed).len(), 3);
 }
