@@ -81,7 +81,7 @@ pub fn planted(forwarder: Forwarder, plant: Option<Plant>) -> Forwarder {
 
 /// Shows each record once a sink has taken it.
 pub fn shown(forwarder: Forwarder, show: fn(&[u8])) -> Forwarder {
-    forwarder.map_sinks(|_, inner| Arc::new(Shows { inner, show }))
+    forwarder.map_sinks(move |_, inner| Arc::new(Shows { inner, show }))
 }
 
 /// Acknowledges the last record of each third call without passing it on.

@@ -113,10 +113,11 @@ impl Troubles {
 
     /// Puts a troubled sink before each sink.
     pub fn before(self: &Arc<Self>, forwarder: Forwarder) -> Forwarder {
-        forwarder.map_sinks(|_, inner| {
+        let troubles = Arc::clone(self);
+        forwarder.map_sinks(move |_, inner| {
             Arc::new(Troubled {
                 inner,
-                troubles: Arc::clone(self),
+                troubles: Arc::clone(&troubles),
             })
         })
     }
