@@ -87,7 +87,7 @@ async fn setup(settings: &str, real: Option<Arc<dyn Sink>>) -> Setup {
     let forwarder = Forwarder::start(&opened, clock.clone(), Random::seeded(1))
         .await
         .unwrap();
-    let forwarder = forwarder.map_sinks(|_, sink| real.clone().unwrap_or(sink));
+    let forwarder = forwarder.map_sinks(move |_, sink| real.clone().unwrap_or(sink));
     let forward = InProcess::new(Arc::new(forwarder), clock.clone(), Duration::from_secs(100));
     Setup {
         sink,
