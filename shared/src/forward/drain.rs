@@ -15,7 +15,6 @@ use std::time::SystemTime;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::OBJECT_TRY;
 pub use super::hand::Options;
 use super::hand::{Hand, HandError, Tally};
 use super::handed::{Handed, Origin};
@@ -48,8 +47,8 @@ pub struct SinkReport {
     /// Why the run ended before the queue did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What waits now.
-    pub left: Left,
+    /// What waits now; none if there was no time to look.
+    pub left: Option<Left>,
 }
 
 /// What waits for a sink.
@@ -78,7 +77,12 @@ pub async fn drain(spool: &Spool, forward: &dyn Invoke, clock: &Clock, options: 
         dry_run: options.dry_run,
         ..Report::default()
     };
-    let sinks = match bounded(clock, options, spool.sinks()).await {
+    let hand = Hand {
+        forward,
+        clock,
+        options,
+    };
+    let sinks = match request(hand, spool.sinks()).await {
         Ok(sinks) => sinks,
         Err(error) => {
             report.error = Some(error);
@@ -88,11 +92,7 @@ pub async fn drain(spool: &Spool, forward: &dyn Invoke, clock: &Clock, options: 
     let runs = sinks.into_iter().map(|sink| async move {
         let mut run = Run {
             spool,
-            hand: Hand {
-                forward,
-                clock,
-                options,
-            },
+            hand,
             sink: &sink,
             report: SinkReport::default(),
         };
@@ -103,7 +103,7 @@ pub async fn drain(spool: &Spool, forward: &dyn Invoke, clock: &Clock, options: 
             run.report.error = Some(error);
         }
         match run.left().await {
-            Ok(left) => run.report.left = left,
+            Ok(left) => run.report.left = Some(left),
             Err(error) => run.report.error = Some(run.report.error.unwrap_or(error)),
         }
         let report = run.report;
@@ -154,8 +154,8 @@ impl Run<'_> {
         self.request(self.spool.read(&object.name)).await
     }
 
-    async fn request<T>(&self, request: impl Future<Output = Result<T, ObjectsError>>) -> Result<T, String> {
-        bounded(self.hand.clock, self.hand.options, request).await
+    async fn request<T>(&self, asked: impl Future<Output = Result<T, ObjectsError>>) -> Result<T, String> {
+        request(self.hand, asked).await
     }
 
     /// Hands an object's records over until all are acknowledged.
@@ -199,17 +199,12 @@ impl Run<'_> {
     }
 }
 
-/// A request, and as long as it may take: a connection that died must not stop every queue.
-async fn bounded<T>(
-    clock: &Clock,
-    options: Options,
-    request: impl Future<Output = Result<T, ObjectsError>>,
+async fn request<T>(
+    hand: Hand<'_>,
+    asked: impl Future<Output = Result<T, ObjectsError>>,
 ) -> Result<T, String> {
-    let left = options.deadline.saturating_duration_since(clock.instant());
-    match clock.timeout(left.min(OBJECT_TRY), request).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("the spool did not answer in time".to_owned()),
-    }
+    let answer = hand.request(asked).await.map_err(|error| error.to_string())?;
+    answer.map_err(|error| error.to_string())
 }
 
 /// Whether a name is one that the spool gives: `<sink>/<40 digits>-<content hash>.ndjson`.

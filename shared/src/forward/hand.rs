@@ -1,7 +1,11 @@
 //! How tasks hand records over to `forward` until all are acknowledged.
 
+use std::future::Future;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use super::OBJECT_TRY;
 use super::handed::{Handed, sequence_number};
 use super::invoke::{Invoke, InvokeError, first_failed};
 use crate::clock::{Clock, Instant};
@@ -46,6 +50,9 @@ pub enum HandError {
     /// The invocation did not answer by the deadline.
     #[error("no answer in time")]
     Silent,
+    /// Where the objects are, nothing answered in time.
+    #[error("the objects' place did not answer in time")]
+    Objects,
     /// It failed; what was handed may be delivered.
     #[error("{0}")]
     Invoke(#[from] InvokeError),
@@ -63,9 +70,28 @@ impl Hand<'_> {
         }
     }
 
+    /// A request, and as long as it may take: a connection that died must not hold up a run for ever.
+    pub(crate) async fn request<T>(&self, request: impl Future<Output = T>) -> Result<T, HandError> {
+        self.within(OBJECT_TRY, request).await
+    }
+
+    /// The same for one that may take longer.
+    pub(crate) async fn within<T>(
+        &self,
+        most: Duration,
+        request: impl Future<Output = T>,
+    ) -> Result<T, HandError> {
+        let left = self
+            .options
+            .deadline
+            .saturating_duration_since(self.clock.instant());
+        let answer = self.clock.timeout(left.min(most), request).await;
+        answer.map_err(|_| HandError::Objects)
+    }
+
     /// Waits, if that is possible before the last call.
     #[cfg(feature = "dynamodb")]
-    pub(crate) async fn wait(&self, pause: std::time::Duration) -> Result<(), HandError> {
+    pub(crate) async fn wait(&self, pause: Duration) -> Result<(), HandError> {
         let left = self
             .options
             .last_call

@@ -34,6 +34,8 @@ pub struct Backfill<'a> {
     hand: Hand<'a>,
     range: Range,
     sink: Option<String>,
+    /// The sink of the position that it goes on from.
+    goes_on: Option<Option<String>>,
     /// None after a step that did not end well.
     parts: Option<Parts>,
     numbers: Numbers,
@@ -92,6 +94,7 @@ impl<'a> Backfill<'a> {
             hand,
             range,
             sink: None,
+            goes_on: position.map(|position| position.sink.clone()),
             parts: Some(parts),
             numbers,
             rate: None,
@@ -131,6 +134,9 @@ impl<'a> Backfill<'a> {
     /// # Errors
     /// [`BackfillError`].
     pub async fn next(&mut self) -> Result<Option<Step>, BackfillError> {
+        if self.goes_on.take().is_some_and(|sink| sink != self.sink) {
+            return Err(BackfillError::OtherPosition);
+        }
         let mut parts = self.parts.take().ok_or(BackfillError::Broken)?;
         self.hand.wait(std::mem::take(&mut self.pause)).await?;
         self.check().await?;
@@ -145,15 +151,21 @@ impl<'a> Backfill<'a> {
             outside: 0,
             units: part.units,
             place: part.day,
-            position: Position::new(&self.range, 0, Place::Index(part.position.to_string())),
+            position: Position::new(
+                &self.range,
+                self.sink.as_deref(),
+                0,
+                Place::Index(part.position.to_string()),
+            ),
         };
         let mut records = Vec::with_capacity(part.events.len());
-        for event in part.events {
-            let row = event.row.unwrap_or_default();
-            match self.numbers.record(&row, Some(event.created_at)) {
-                Some(record) => records.push(record),
-                None => step.unreadable += 1,
-            }
+        let events = part
+            .events
+            .into_iter()
+            .map(|event| (Some(event.created_at), event.row.unwrap_or_default()));
+        for (created_at, row) in events.chain(part.unreadable_rows) {
+            let record = self.numbers.record(&row, created_at);
+            records.push(record.ok_or(BackfillError::NoKeys)?);
         }
         over(self.hand, &self.range, self.sink.as_deref(), &records, &mut step).await?;
         step.position.number = self.numbers.last;
@@ -170,7 +182,7 @@ impl<'a> Backfill<'a> {
         let Some(throttled) = self.throttled.filter(|_| !self.checked.is_some_and(fresh)) else {
             return Ok(());
         };
-        match throttled.throttled().await {
+        match self.hand.request(throttled.throttled()).await? {
             Ok(false) => {
                 self.checked = Some(now);
                 Ok(())

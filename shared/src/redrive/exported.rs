@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Cursor};
+use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use crate::objects::Objects;
 
 const SUMMARY: &str = "manifest-summary.json";
 const FILES: &str = "manifest-files.json";
-/// A step ends when its records have so many bytes: they fit into one payload.
+/// A step ends when its records have so many bytes: one payload, or two if the last is large.
 const STEP: usize = MAX_BYTES - 500_000;
 /// Or after so many lines, if few of them are of the range.
 const LINES: usize = 50_000;
@@ -53,6 +54,8 @@ pub struct FromExport<'a> {
     hand: Hand<'a>,
     range: Range,
     sink: Option<String>,
+    /// The sink of the position that it goes on from.
+    goes_on: Option<Option<String>>,
     export: String,
     files: Vec<File>,
     /// Files that are done, and lines of the next.
@@ -89,7 +92,7 @@ impl<'a> FromExport<'a> {
             reason: reason.to_owned(),
         };
         let manifest = async |name: &str| {
-            let object = objects.get(name).await?;
+            let object = hand.request(objects.get(name)).await??;
             let none = "is not there: the export is not complete, or this is not its place";
             Ok::<_, BackfillError>(object.ok_or_else(|| wrong(name, none))?.body)
         };
@@ -126,6 +129,7 @@ impl<'a> FromExport<'a> {
             hand,
             range,
             sink: None,
+            goes_on: position.map(|position| position.sink.clone()),
             export: summary.export_arn,
             files,
             at,
@@ -154,6 +158,9 @@ impl<'a> FromExport<'a> {
     /// # Errors
     /// [`BackfillError`]; also if a file does not hold as many items as its manifest says.
     pub async fn next(&mut self) -> Result<Option<Step>, BackfillError> {
+        if self.goes_on.take().is_some_and(|sink| sink != self.sink) {
+            return Err(BackfillError::OtherPosition);
+        }
         if std::mem::replace(&mut self.broken, true) {
             return Err(BackfillError::Broken);
         }
@@ -175,7 +182,7 @@ impl<'a> FromExport<'a> {
             outside: 0,
             units: 0.0,
             place: name.clone(),
-            position: Position::new(&self.range, 0, Place::Index(String::new())),
+            position: Position::new(&self.range, self.sink.as_deref(), 0, Place::Index(String::new())),
         };
         let records = self.read(&name, &mut lines, &mut step)?;
         over(self.hand, &self.range, self.sink.as_deref(), &records, &mut step).await?;
@@ -193,6 +200,7 @@ impl<'a> FromExport<'a> {
         }
         step.position = Position::new(
             &self.range,
+            self.sink.as_deref(),
             self.numbers.last,
             Place::Export {
                 export: self.export.clone(),
@@ -213,7 +221,8 @@ impl<'a> FromExport<'a> {
 
     /// A data file from where the position is in it.
     async fn lines(&self, name: &str) -> Result<Lines, BackfillError> {
-        let object = self.objects.get(name).await?;
+        // As large as DynamoDB made it.
+        let object = self.hand.within(Duration::MAX, self.objects.get(name)).await??;
         let object = object.ok_or_else(|| self.wrong(name, "is not there"))?;
         let mut lines = BufReader::new(MultiGzDecoder::new(Cursor::new(object.body)));
         let mut line = Vec::new();
@@ -238,30 +247,28 @@ impl<'a> FromExport<'a> {
                 break;
             }
             self.at.1 += 1;
-            let row = serde_json::from_slice::<Line<'_>>(&line).ok();
-            let row = row.map(|line| line.item.get());
-            match row.map_or(Read::Unreadable, |row| read(row, &mut self.out)) {
-                Read::NoEvent => step.no_events += 1,
-                Read::Event(created_at) if !self.range.holds(created_at) => step.outside += 1,
-                Read::Event(created_at) => {
-                    let record = row.and_then(|row| self.numbers.record(row, created_at));
-                    match record {
-                        Some(record) => {
-                            bytes += record.len();
-                            records.push(record);
-                        }
-                        None => step.unreadable += 1,
-                    }
+            let Ok(Line { item }) = serde_json::from_slice::<Line<'_>>(&line) else {
+                return Err(self.wrong(name, &format!("line {} is no item", self.at.1)));
+            };
+            let (created_at, unreadable) = match read(item.get(), &mut self.out) {
+                Read::NoEvent => {
+                    step.no_events += 1;
+                    continue;
                 }
-                Read::Unreadable => {
-                    tracing::warn!(
-                        file = name,
-                        line = self.at.1,
-                        "a row cannot be read and is left out"
-                    );
-                    step.unreadable += 1;
-                }
+                Read::Event(created_at) => (created_at, 0),
+                Read::Unreadable(created_at) => (created_at, 1),
+            };
+            if !self.range.holds(created_at) {
+                step.outside += 1;
+                continue;
             }
+            let Some(record) = self.numbers.record(item.get(), created_at) else {
+                let reason = format!("line {} has no keys of an audit table", self.at.1);
+                return Err(self.wrong(name, &reason));
+            };
+            step.unreadable += unreadable;
+            bytes += record.len();
+            records.push(record);
             if bytes >= STEP {
                 break;
             }

@@ -1,9 +1,11 @@
 //! What Lambda's event source mapping gave up and wrote to its on-failure destination in S3: the batch's metadata with the
 //! invocation's whole payload.
 //!
-//! Objects are read twice: once for their place in the order, which is told by shard and number in the body and never by
-//! the key, and once to be handed over. So memory is bounded by their number, not by their size. An object is deleted when all
-//! of its records are acknowledged; after one that is not, nothing more of its shard is handed over.
+//! Lambda names an object `aws/lambda/<mapping>/<shard>/<date and time>-<uuid>`. One shard's objects are read twice before
+//! those of the next: once for their place in the order, which is told by shard and number in the body and never by the key,
+//! and once to be handed over. So memory is bounded by their number, not by their size, and a run that ends in the middle has
+//! come further. An object is deleted when all of its records are acknowledged; after one that is not, nothing more of its
+//! shard is handed over.
 //!
 //! An object without a payload, as destinations other than S3 get it, names records that only the table still has: it is
 //! told with its time range and stays until [`repay`] has made that backfill, or somebody has and removes it.
@@ -12,6 +14,7 @@ mod object;
 
 use std::time::SystemTime;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -22,7 +25,7 @@ use super::names::{Ended, Names, age, name};
 use super::rows::{OVERLAP, Range};
 use crate::forward::handed::{Handed, Origin, sequence_number};
 use crate::forward::{Hand, HandError, Tally};
-use crate::objects::Objects;
+use crate::objects::{Listed, Objects};
 
 /// What a run did, and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +50,7 @@ pub struct Report {
     pub left: Vec<Left>,
     /// All objects that stay, those that are owed a backfill included.
     pub stay: usize,
-    /// There are more objects than a run looks at.
+    /// There are more objects than the run has looked at.
     pub more: bool,
     /// Why the run ended before all was tried.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,8 +123,10 @@ pub struct Left {
     pub why: String,
 }
 
-/// Most objects that a run looks at: about 20 MB of names and numbers.
+/// Most objects of a shard that a run looks at: about 20 MB of names and numbers.
 const MOST: usize = 100_000;
+/// Objects that are read at a time: 6 MB each at the most.
+const AT_ONCE: usize = 8;
 
 /// Replays on-failure objects. Each object costs a GET to be looked at, and a GET, an invocation for each 4 MB and a DELETE
 /// to be replayed; each thousand a LIST. `progress` is told the report after each object. Cancel-safe: what was not
@@ -144,17 +149,58 @@ async fn run(
     progress: &(dyn Fn(&Report) + Sync),
     report: &mut Report,
 ) -> Result<(), Ended> {
-    let mut found = look(objects, hand, progress, report).await?;
-    found.sort_by(|a, b| {
-        let key = |found: &Found| (found.shard.clone(), found.name.clone());
-        (&a.shard, order(&a.sequence_number))
-            .cmp(&(&b.shard, order(&b.sequence_number)))
-            .then_with(|| key(a).cmp(&key(b)))
-    });
-    report.found = found.iter().take(super::MOST_NAMED).cloned().collect();
-    if report.dry_run {
-        return Ok(());
+    report.more = true;
+    let mut names = Names::new(objects, "");
+    let mut next = hand.request(names.next()).await??;
+    let mut whole = true;
+    while let Some(first) = next.take() {
+        let folder = folder(&first.name).to_owned();
+        let mut listed = vec![first];
+        loop {
+            next = hand.request(names.next()).await??;
+            match &next {
+                Some(one) if one.name.starts_with(&folder) && listed.len() < MOST => {
+                    listed.extend(next.take())
+                }
+                // The rest of so many is for the next run: what is numbered lower may be among it.
+                Some(one) if one.name.starts_with(&folder) => whole = false,
+                _ => break,
+            }
+        }
+        let mut found = look(objects, hand, listed, progress, report).await?;
+        found.sort_by(|a, b| {
+            (&a.shard, order(&a.sequence_number), &a.name).cmp(&(
+                &b.shard,
+                order(&b.sequence_number),
+                &b.name,
+            ))
+        });
+        for found in &found {
+            name(&mut report.found, || found.clone());
+        }
+        if !report.dry_run {
+            replay(objects, hand, &found, progress, report).await?;
+        }
     }
+    report.more = !whole;
+    Ok(())
+}
+
+/// Where Lambda puts a shard's objects, with the last slash; of a name that is none of Lambda's its first folder.
+fn folder(name: &str) -> &str {
+    let depth = if name.starts_with("aws/lambda/") { 3 } else { 0 };
+    let end = name.match_indices('/').map(|(at, _)| at).nth(depth);
+    end.and_then(|end| name.get(..=end)).unwrap_or(name)
+}
+
+/// Hands over objects in their order.
+async fn replay(
+    objects: &Objects,
+    hand: Hand<'_>,
+    found: &[Found],
+    progress: &(dyn Fn(&Report) + Sync),
+    report: &mut Report,
+) -> Result<(), Ended> {
     let handed = Handed {
         origin: Origin::Redrive,
         sink: None,
@@ -162,7 +208,7 @@ async fn run(
     };
     // The shard that is stopped: its order is kept.
     let mut stopped: Option<&str> = None;
-    for object in &found {
+    for object in found {
         if stopped == Some(&object.shard) {
             report.stay(
                 &object.name,
@@ -171,7 +217,7 @@ async fn run(
             continue;
         }
         hand.in_time()?;
-        let Some(body) = objects.get(&object.name).await? else {
+        let Some(body) = hand.request(objects.get(&object.name)).await?? else {
             // Another run was there.
             continue;
         };
@@ -182,14 +228,14 @@ async fn run(
         let raws: Vec<&str> = records.iter().map(|raw| raw.get()).collect();
         match hand.over(&handed, &raws, &mut report.tally).await {
             Ok(()) => {
-                objects.delete(&object.name).await?;
+                hand.request(objects.delete(&object.name)).await??;
                 report.objects += 1;
             }
-            Err(error @ (HandError::Time | HandError::Silent)) => return Err(error.into()),
-            Err(error) => {
+            Err(error @ (HandError::Left(_) | HandError::Invoke(_))) => {
                 report.stay(&object.name, error.to_string());
                 stopped = Some(&object.shard);
             }
+            Err(error) => return Err(error.into()),
         }
         progress(report);
     }
@@ -215,22 +261,13 @@ pub async fn repay(
                 at += 1;
                 continue;
             };
-            let mut unreadable = 0;
             let mut backfill = super::Backfill::new(log, range, None, hand)?.paced(units);
             while let Some(step) = backfill.next().await? {
                 report.tally.records += step.tally.records;
                 report.tally.bytes += step.tally.bytes;
-                unreadable += step.unreadable;
                 progress(report);
             }
-            if unreadable > 0 {
-                // They may be those that it names.
-                let why = format!("{unreadable} rows of its time cannot be read");
-                name(&mut report.left, || Left { name: owed.name, why });
-                at += 1;
-                continue;
-            }
-            objects.delete(&owed.name).await?;
+            hand.request(objects.delete(&owed.name)).await??;
             report.owed.remove(at);
             report.repaid += 1;
             report.stay -= 1;
@@ -242,28 +279,27 @@ pub async fn repay(
     }
 }
 
-/// Reads all objects for what they are.
+/// Reads objects for what they are, a few at a time.
 async fn look(
     objects: &Objects,
     hand: Hand<'_>,
+    listed: Vec<Listed>,
     progress: &(dyn Fn(&Report) + Sync),
     report: &mut Report,
 ) -> Result<Vec<Found>, Ended> {
     let mut found = Vec::new();
-    let mut names = Names::new(objects, "");
-    let mut looked = 0;
-    while let Some(listed) = names.next().await? {
-        if looked == MOST {
-            report.more = true;
-            break;
-        }
-        looked += 1;
+    let reading = listed.into_iter().map(|listed| async move {
         hand.in_time()?;
-        let Some(object) = objects.get(&listed.name).await? else {
-            continue;
-        };
-        match read(&listed.name, &object.body) {
-            Read::Records { shard, from, records } => {
+        let object = hand.request(objects.get(&listed.name)).await??;
+        let read = object.map(|object| read(&listed.name, &object.body));
+        Ok::<_, Ended>((listed, read))
+    });
+    let mut reading = stream::iter(reading).buffered(AT_ONCE);
+    while let Some((listed, read)) = reading.try_next().await? {
+        match read {
+            // Another run was there.
+            None => {}
+            Some(Read::Records { shard, from, records }) => {
                 let waiting = &mut report.waiting;
                 waiting.objects += 1;
                 waiting.records += records.len();
@@ -281,11 +317,11 @@ async fn look(
                     bytes: listed.size,
                 });
             }
-            Read::Owed(owed) => {
+            Some(Read::Owed(owed)) => {
                 report.stay += 1;
                 name(&mut report.owed, || owed);
             }
-            Read::Other(why) => report.stay(&listed.name, why.to_owned()),
+            Some(Read::Other(why)) => report.stay(&listed.name, why.to_owned()),
         }
         progress(report);
     }

@@ -5,13 +5,13 @@
 //! content, before the old one is deleted: a cut between leaves both, and the next run makes them one again.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::names::{Ended, Names, age, name};
-use crate::forward::handed::{Handed, Origin};
+use crate::forward::handed::{Handed, Origin, sequence_number};
 use crate::forward::{Hand, HandError, Tally};
 use crate::objects::{self, Objects};
 
@@ -57,7 +57,7 @@ pub struct Entry {
     pub error: Option<String>,
 }
 
-/// Invocations that fail one after the other, after which the run ends: it is not the records.
+/// Invocations that fail one after the other, after which no more is tried for their sink: it is not the records.
 const FAILURES: usize = 10;
 
 #[derive(Deserialize)]
@@ -83,7 +83,7 @@ pub async fn redrive(objects: &Objects, hand: Hand<'_>, progress: &(dyn Fn(&Repo
         hand,
         progress,
         written: HashSet::new(),
-        failures: 0,
+        failures: HashMap::new(),
         report: Report {
             dry_run: hand.options.dry_run,
             ..Report::default()
@@ -102,21 +102,21 @@ struct Run<'a> {
     progress: &'a (dyn Fn(&Report) + Sync),
     /// Names that this run has made, and need not try again.
     written: HashSet<String>,
-    /// Invocations that failed since one did not.
-    failures: usize,
+    /// Invocations that failed since one did not, by sink.
+    failures: HashMap<Option<String>, usize>,
     report: Report,
 }
 
 impl Run<'_> {
     async fn all(&mut self) -> Result<(), Ended> {
         let mut names = Names::new(self.objects, "");
-        while let Some(listed) = names.next().await? {
+        while let Some(listed) = self.hand.request(names.next()).await?? {
             // The probe of a start holds nothing.
             if !listed.name.ends_with(".ndjson") || self.written.contains(&listed.name) {
                 continue;
             }
             self.hand.in_time()?;
-            if let Some(object) = self.objects.get(&listed.name).await? {
+            if let Some(object) = self.hand.request(self.objects.get(&listed.name)).await?? {
                 self.report.oldest_seconds = self.report.oldest_seconds.max(age(self.hand.clock, &listed));
                 self.object(&listed.name, &object.body).await?;
             }
@@ -158,10 +158,10 @@ impl Run<'_> {
                 self.report.emptied += 1;
             } else {
                 let new = objects::name(&first.unwrap_or_default(), &rest, "ndjson");
-                self.objects.put(&new, rest).await?;
+                self.hand.request(self.objects.put(&new, rest)).await??;
                 self.written.insert(new);
             }
-            self.objects.delete(name).await?;
+            self.hand.request(self.objects.delete(name)).await??;
         }
         ended
     }
@@ -171,6 +171,17 @@ impl Run<'_> {
         let Some(record) = line.record else {
             return Ok(Some("the line has no record".to_owned()));
         };
+        if sequence_number(record.get()).is_none() {
+            return Ok(Some("it has no number, so no answer could tell of it".to_owned()));
+        }
+        let sink = line.sink.as_deref().map(str::to_owned);
+        if self
+            .failures
+            .get(&sink)
+            .is_some_and(|failures| *failures >= FAILURES)
+        {
+            return Ok(Some("others of its sink failed, and it was not tried".to_owned()));
+        }
         let handed = Handed {
             origin: Origin::Quarantine,
             sink: line.sink.as_deref().map(Cow::Borrowed),
@@ -180,24 +191,22 @@ impl Run<'_> {
             .hand
             .over(&handed, &[record.get()], &mut self.report.tally)
             .await;
+        let failures = self.failures.entry(sink).or_default();
         match over {
             Ok(()) => {
-                self.failures = 0;
+                *failures = 0;
                 Ok(None)
             }
-            Err(error @ (HandError::Time | HandError::Silent)) => Err(error),
             Err(error @ HandError::Left(_)) => {
-                self.failures = 0;
+                *failures = 0;
                 Ok(Some(error.to_string()))
             }
-            // It may be this record alone: without a number it cannot be told in an answer, or its sink is no more.
+            // It may be this record alone, or a sink that is no more.
             Err(error @ HandError::Invoke(_)) => {
-                self.failures += 1;
-                match self.failures < FAILURES {
-                    true => Ok(Some(error.to_string())),
-                    false => Err(error),
-                }
+                *failures += 1;
+                Ok(Some(error.to_string()))
             }
+            Err(error) => Err(error),
         }
     }
 

@@ -54,7 +54,7 @@ impl Range {
         Self::new(from, now.checked_add(OVERLAP).unwrap_or(now))
     }
 
-    /// All times.
+    /// All times, as an export has them; an index is walked day by day, for 100 years at most.
     pub fn all() -> Self {
         Self { from: 0, to: LAST }
     }
@@ -99,7 +99,7 @@ pub struct Step {
     pub tally: Tally,
     /// Rows that are no events, such as `CHUNK#`.
     pub no_events: usize,
-    /// Rows that cannot be read; told by their keys and left out.
+    /// Rows that cannot be read, among those: `forward` puts them into quarantine.
     pub unreadable: usize,
     /// Rows of other times.
     pub outside: usize,
@@ -117,6 +117,9 @@ pub struct Position {
     backfill: u32,
     pub(super) from: u64,
     pub(super) to: u64,
+    /// The one sink that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sink: Option<String>,
     /// The last number that was made up.
     pub(super) number: u64,
     pub(super) place: Place,
@@ -137,11 +140,12 @@ pub(super) enum Place {
 }
 
 impl Position {
-    pub(super) fn new(range: &Range, number: u64, place: Place) -> Self {
+    pub(super) fn new(range: &Range, sink: Option<&str>, number: u64, place: Place) -> Self {
         Self {
             backfill: 1,
             from: range.from,
             to: range.to,
+            sink: sink.map(str::to_owned),
             number,
             place,
         }
@@ -193,8 +197,11 @@ pub enum BackfillError {
     /// Whether it is throttled is not known.
     #[error("whether the table's index is throttled is not known: {0}")]
     Unknown(String),
-    /// The position is of another backfill.
-    #[error("the position is of another backfill")]
+    /// A row of the index has not the keys of an audit table.
+    #[error("a row of the index has not the keys SessionID and EventIndex: this is no audit table")]
+    NoKeys,
+    /// The position is of another backfill: of another range, source or sink.
+    #[error("the position is of another backfill: of another range, source or sink")]
     OtherPosition,
     /// The last step failed or was dropped, so this value has lost its place.
     #[error("go on with a new one, from the last position")]
@@ -213,7 +220,8 @@ pub enum BackfillError {
 pub(super) enum Read {
     Event(Option<i64>),
     NoEvent,
-    Unreadable,
+    /// With the time, where that can be read.
+    Unreadable(Option<i64>),
 }
 
 /// Reads a row in DynamoDB's JSON for what it is.
@@ -221,7 +229,7 @@ pub(super) fn read(row: &str, out: &mut Canonical) -> Read {
     out.rewind(0);
     let mut deserializer = serde_json::Deserializer::from_str(row);
     let Ok(row) = RowSeed(out).deserialize(&mut deserializer) else {
-        return Read::Unreadable;
+        return Read::Unreadable(None);
     };
     if row.is_no_event() {
         return Read::NoEvent;
@@ -232,7 +240,7 @@ pub(super) fn read(row: &str, out: &mut Canonical) -> Read {
         .and_then(|payload| identify(&row, payload, out, None));
     match event {
         Some(_) => Read::Event(row.created_at),
-        None => Read::Unreadable,
+        None => Read::Unreadable(row.created_at),
     }
 }
 

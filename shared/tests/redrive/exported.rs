@@ -41,7 +41,11 @@ async fn exported(summary: &Value, missing: bool) -> (Store, Objects) {
     let objects = store.objects(PREFIX);
     let mut files = String::new();
     let chunk = json!({"Item": {"SessionID": {"S": "CHUNK#1"}, "EventIndex": {"N": "0"}}}).to_string();
-    let odd = [chunk, "no json".to_owned(), item(9_000_000)];
+    // A row that is for the quarantine to keep, and one of another time.
+    let broken = json!({"Item": {
+        "SessionID": {"S": "broken"}, "EventIndex": {"N": "0"}, "EventType": {"S": "x"}, "CreatedAt": {"N": BASE.to_string()},
+    }});
+    let odd = [chunk, broken.to_string(), item(9_000_000)];
     let contents = [
         (0..600).map(item).skip(usize::from(missing)).collect::<Vec<_>>(),
         odd.to_vec(),
@@ -105,7 +109,7 @@ async fn its_events_of_the_range_are_handed_over() {
     let forward = Forward::default();
     let came = run(&objects, &forward, &mut None).await.unwrap();
     let due = Came {
-        records: 600,
+        records: 601,
         no_events: 1,
         unreadable: 1,
         outside: 1,
@@ -117,13 +121,51 @@ async fn its_events_of_the_range_are_handed_over() {
     assert_eq!(taken[7].1["dynamodb"]["Keys"]["SessionID"]["S"], "s7");
 }
 
+/// What is no row must not be passed over: nobody would look for it again.
+#[tokio::test]
+async fn a_line_that_is_no_item_ends_it() {
+    let forward = Forward::default();
+    for line in [
+        "no json",
+        "{\"Item\":{\"Other\":{\"S\":\"x\"},\"EventType\":{\"S\":\"x\"}}}",
+    ] {
+        let (_store, objects) = exported(&summary(), false).await;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        writeln!(gzip, "{line}\n{line}\n{line}").unwrap();
+        objects
+            .replace("data/f1.json.gz", gzip.finish().unwrap())
+            .await
+            .unwrap();
+        let error = run(&objects, &forward, &mut None).await.unwrap_err().to_string();
+        assert!(error.contains("data/f1.json.gz: line 1 "), "{error}");
+    }
+}
+
+/// The rest of a backfill for one sink is for that sink.
+#[tokio::test]
+async fn a_position_is_of_its_sink() {
+    let (_store, objects) = exported(&summary(), false).await;
+    let (forward, clock) = (Forward::default(), Clock::system());
+    let open = async |sink: Option<&str>, position: Option<&Position>| {
+        let export = FromExport::open(&objects, range(), position, hand(&forward, &clock)).await;
+        export.unwrap().to_sink(sink.map(str::to_owned))
+    };
+    let mut one = open(Some("archive"), None).await;
+    let position = one.next().await.unwrap().unwrap().position;
+    for sink in [None, Some("other")] {
+        let refused = open(sink, Some(&position)).await.next().await;
+        assert!(matches!(refused, Err(BackfillError::OtherPosition)));
+    }
+    assert!(open(Some("archive"), Some(&position)).await.next().await.is_ok());
+}
+
 #[tokio::test]
 async fn cut_anywhere_it_goes_on_from_its_position() {
     let whole = Forward::default();
     let (store, objects) = exported(&summary(), false).await;
     run(&objects, &whole, &mut None).await.unwrap();
     let (requests, invocations) = (store.sent().len(), *whole.invocations.lock().unwrap());
-    assert_eq!((requests, invocations), (5, 2));
+    assert_eq!((requests, invocations), (5, 3));
     for at in 0..requests + invocations {
         for after in [false, true] {
             let mut forward = Forward::default();

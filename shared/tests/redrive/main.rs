@@ -52,7 +52,7 @@ struct Forward {
 impl Invoke for Forward {
     fn invoke(&self, payload: String) -> BoxFuture<'_, Result<String, InvokeError>> {
         async move {
-            assert!(payload.len() <= 6_000_000);
+            assert!(payload.len() <= 4_000_000);
             let at = {
                 let mut invocations = self.invocations.lock().unwrap();
                 *invocations += 1;

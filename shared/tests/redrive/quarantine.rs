@@ -1,7 +1,10 @@
 //! Records in quarantine.
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tidewatch::clock::Clock;
+use tidewatch::forward::{Invoke, InvokeError};
 use tidewatch::objects::Objects;
 use tidewatch::redrive::quarantine::{Report, redrive};
 
@@ -167,4 +170,41 @@ async fn the_forwarders_own_quarantine_is_replayed() {
     assert_eq!(setup.lines("a"), [event_line("s", 1), event_line("s", 2)]);
     assert_eq!(setup.quarantined()[0]["sequence_number"], "3");
     assert_eq!(setup.lines("b").len(), 2);
+}
+
+/// Lines that nobody can deliver, however many, are in the way of no others.
+#[tokio::test]
+async fn lines_of_a_sink_that_is_no_more_hold_up_no_others() {
+    let objects = Store::new().objects("quarantine");
+    let mut lines: Vec<String> = (1..=12).map(|n| line("gone", n, Some("gone"))).collect();
+    lines.extend((13..=24).map(|n| line("a", n, None).replace("\"SequenceNumber\":", "\"Number\":")));
+    lines.extend([line("a", 25, None), line("a", 26, Some("archive"))]);
+    for (n, line) in lines.iter().enumerate() {
+        let name = format!("{n:040}-x.ndjson");
+        objects
+            .put(&name, format!("{line}\n").into_bytes())
+            .await
+            .unwrap();
+    }
+    #[derive(Debug)]
+    struct Without(Forward);
+    impl Invoke for Without {
+        fn invoke(&self, payload: String) -> BoxFuture<'_, Result<String, InvokeError>> {
+            if payload.contains("\"sink\":\"gone\"") {
+                *self.0.invocations.lock().unwrap() += 1;
+                return async { Err(InvokeError("there is no sink gone".to_owned())) }.boxed();
+            }
+            self.0.invoke(payload)
+        }
+    }
+    let (forward, clock) = (Without(Forward::default()), Clock::system());
+    let report = redrive(&objects, hand(&forward, &clock), &|_| {}).await;
+    assert_eq!(
+        (report.tally.records, report.stay, &report.error),
+        (2, 24, &None),
+        "{report:?}"
+    );
+    assert_eq!(forward.0.numbers(), ["25", "26"]);
+    // Ten tries tell that it is not the records.
+    assert_eq!(*forward.0.invocations.lock().unwrap(), 10 + 2);
 }

@@ -192,7 +192,7 @@ impl Report {
         );
         if self.unreadable > 0 {
             text.push_str(&format!(
-                "{} rows cannot be read and were left out\n",
+                "{} rows cannot be read: they are in quarantine\n",
                 self.unreadable
             ));
         }

@@ -52,6 +52,8 @@ pub struct Part {
     pub units: f64,
     /// Rows that are no events that can be read; they were logged by their keys and left out.
     pub unreadable: usize,
+    /// Those rows, where [`Export::rows`] asks for rows: `created_at` and the row as it is stored.
+    pub unreadable_rows: Vec<(Option<i64>, String)>,
     /// Rows that are no events, such as `CHUNK#`.
     pub no_events: usize,
 }
@@ -262,6 +264,7 @@ impl Reading {
             position: self.position.clone(),
             units: 0.0,
             unreadable: 0,
+            unreadable_rows: Vec::new(),
             no_events: 0,
         };
         let mut last = None;
@@ -276,7 +279,12 @@ impl Reading {
                     Ok(None) => part.no_events += 1,
                     Err(what) => {
                         part.unreadable += 1;
-                        tell(Key::of(item).as_ref(), &what);
+                        let key = Key::of(item);
+                        tell(key.as_ref(), &what);
+                        if self.rows {
+                            let row = (key.map(|key| key.created_at), item::json(item));
+                            part.unreadable_rows.push(row);
+                        }
                     }
                 }
             }
