@@ -222,7 +222,10 @@ async fn what_waits_for_a_removed_sink_is_drained_however_late() {
     let forwarder = world.faked().await;
     let report = world.drain(&forwarder).await;
     assert_eq!(
-        (report.sinks["a"].records, report.sinks["a"].left.as_ref().unwrap().objects),
+        (
+            report.sinks["a"].records,
+            report.sinks["a"].left.as_ref().unwrap().objects
+        ),
         (2, 0)
     );
     let drained = world

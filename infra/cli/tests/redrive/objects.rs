@@ -34,11 +34,11 @@ fn put(dir: &Path, name: &str, body: &str) {
     std::fs::write(path, body).unwrap();
 }
 
-/// Names that say nothing of the order.
+/// Names by shard, which say nothing of the order within it.
 fn give_up(dir: &Path) {
-    put(dir, "aws/lambda/1", &object("a", &[(2, 100), (3, 101)]));
-    put(dir, "aws/lambda/2", &object("a", &[(0, 9), (1, 10)]));
-    put(dir, "aws/lambda/3", &object("b", &[(4, 7)]));
+    put(dir, "aws/lambda/id/a/1", &object("a", &[(2, 100), (3, 101)]));
+    put(dir, "aws/lambda/id/a/2", &object("a", &[(0, 9), (1, 10)]));
+    put(dir, "aws/lambda/id/b/3", &object("b", &[(4, 7)]));
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn what_there_is_is_listed_and_left_alone() {
     let machine = Machine::start().await;
     let failed = machine.home().join("failed");
     give_up(&failed);
-    put(&failed, "aws/lambda/4", &owed(0, 1));
+    put(&failed, "aws/lambda/id/c/4", &owed(0, 1));
     let place = format!("file://{}", failed.display());
     let list = machine
         .bare(&format!("redrive --from {place} --list"))
@@ -54,11 +54,10 @@ async fn what_there_is_is_listed_and_left_alone() {
         .expect(0);
     let lines: Vec<&str> = list.out.lines().collect();
     // In the order in which they would be handed over.
-    for (line, object) in lines.iter().zip([
-        "lambda/2  2 records",
-        "lambda/1  2 records",
-        "lambda/3  1 records",
-    ]) {
+    for (line, object) in lines
+        .iter()
+        .zip(["a/2  2 records", "a/1  2 records", "b/3  1 records"])
+    {
         assert!(
             line.contains(object) && line.starts_with("2019-11-14T00:13:19Z"),
             "{}",
@@ -143,18 +142,15 @@ async fn an_object_stays_until_all_of_it_is_taken_and_what_follows_it_waits() {
     lambda.fail(&[0]);
     let text = machine.bare(&redrive).await.expect(3);
     assert!(
-        text.out
-            .contains("lambda/2: function forward: it failed (Unhandled)")
-            && text
-                .out
-                .contains("lambda/1: one before it in its shard was not taken")
+        text.out.contains("a/2: function forward: it failed (Unhandled)")
+            && text.out.contains("a/1: one before it in its shard was not taken")
             && text
                 .out
                 .contains("replayed 1 of 3 objects, 1 records; 2 objects stay"),
         "{}",
         text.out
     );
-    assert_eq!(files(&failed), ["aws/lambda/1", "aws/lambda/2"]);
+    assert_eq!(files(&failed), ["aws/lambda/id/a/1", "aws/lambda/id/a/2"]);
     assert_eq!(delivered(&lambda.sink()), [4]);
     machine.bare(&redrive).await.expect(0);
     assert!(files(&failed).is_empty());
@@ -174,7 +170,7 @@ async fn an_object_stays_until_all_of_it_is_taken_and_what_follows_it_waits() {
 async fn one_without_records_goes_only_after_the_backfill_of_its_time() {
     let (machine, lambda) = (machine(0..12).await, Lambda::start().await);
     let failed = machine.home().join("failed");
-    put(&failed, "aws/lambda/1", &owed(5, 6));
+    put(&failed, "aws/lambda/id/a/1", &owed(5, 6));
     let redrive = format!(
         "redrive --from file://{} --function forward --function-endpoint {} --endpoint-url {}",
         failed.display(),
