@@ -94,6 +94,21 @@ impl Directory {
         self.root.join("events")
     }
 
+    /// Where the file sink writes that is down for a while.
+    pub fn remote(&self) -> PathBuf {
+        self.root.join("remote")
+    }
+
+    /// Where the lake is.
+    pub fn lake(&self) -> PathBuf {
+        self.root.join("lake")
+    }
+
+    /// Where records wait for a sink.
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
     /// Where poison goes.
     pub fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")
