@@ -16,7 +16,7 @@ const FATES: [&str; 6] = ["refused", "answer lost", "partial", "slow", "hung", "
 
 /// A sink's fate, the same in all environments.
 #[derive(Debug)]
-pub struct Weather {
+pub(crate) struct Weather {
     clock: Clock,
     random: Random,
     /// Faults that are still to come; none at all in calm weather.
@@ -24,17 +24,17 @@ pub struct Weather {
     /// From when, until when, and whether it hangs instead of failing.
     outages: Vec<(SystemTime, SystemTime, bool)>,
     /// Every so many calls the last record is acknowledged and not written.
-    pub spoils: Option<u64>,
+    pub(crate) spoils: Option<u64>,
     calls: AtomicU64,
     /// Times that each record was given to the sink itself.
     given: Mutex<BTreeMap<u128, u64>>,
     /// Calls that had no answer, or that said less than what was done.
-    pub broken: AtomicU64,
-    pub suffered: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) broken: AtomicU64,
+    pub(crate) suffered: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Weather {
-    pub fn new(
+    pub(crate) fn new(
         clock: &Clock,
         random: &Random,
         faults: u64,
@@ -54,12 +54,12 @@ impl Weather {
     }
 
     /// No more faults.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.left.store(0, Ordering::Relaxed);
     }
 
     /// Deliveries beyond the first of each record.
-    pub fn repeats(&self) -> u64 {
+    pub(crate) fn repeats(&self) -> u64 {
         self.given.lock().unwrap().values().map(|times| times - 1).sum()
     }
 
@@ -81,9 +81,9 @@ impl Weather {
 
 /// A sink in this weather.
 #[derive(Debug)]
-pub struct Unsteady {
-    pub inner: Arc<dyn Sink>,
-    pub weather: Arc<Weather>,
+pub(crate) struct Unsteady {
+    pub(crate) inner: Arc<dyn Sink>,
+    pub(crate) weather: Arc<Weather>,
 }
 
 impl Unsteady {
@@ -159,7 +159,7 @@ impl Sink for Unsteady {
 
 /// Keeps lines in memory.
 #[derive(Debug, Default)]
-pub struct Memory(pub Mutex<Vec<Vec<u8>>>);
+pub(crate) struct Memory(pub(crate) Mutex<Vec<Vec<u8>>>);
 
 impl Sink for Memory {
     fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<usize, SinkError>> {

@@ -9,21 +9,21 @@ use parquet::record::RowAccessor;
 use serde_json::Value;
 
 /// Findings by sink and kind, as `lake: lost`.
-pub type Wrong = BTreeMap<String, usize>;
+pub(crate) type Wrong = BTreeMap<String, usize>;
 
 /// An event that was emitted.
 #[derive(Debug)]
-pub struct Emitted {
-    pub stream: usize,
-    pub place: usize,
-    pub event: Value,
+pub(crate) struct Emitted {
+    pub(crate) stream: usize,
+    pub(crate) place: usize,
+    pub(crate) event: Value,
 }
 
 /// All, by uid.
-pub type All = HashMap<String, Emitted>;
+pub(crate) type All = HashMap<String, Emitted>;
 
 /// Compares a sink's events, in the order in which they stand there.
-pub fn compare(
+pub(crate) fn compare(
     all: &All,
     sink: &str,
     events: impl IntoIterator<Item = Value>,
@@ -55,7 +55,7 @@ pub fn compare(
 }
 
 /// Files below a directory whose names end so, by name.
-pub fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Vec::new();
     };
@@ -73,7 +73,7 @@ pub fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
 }
 
 /// Lines of files, as JSON.
-pub fn lines(dir: &Path) -> Vec<Value> {
+pub(crate) fn lines(dir: &Path) -> Vec<Value> {
     let texts = files(dir, ".ndjson")
         .into_iter()
         .map(|path| std::fs::read_to_string(path).unwrap());
@@ -82,12 +82,12 @@ pub fn lines(dir: &Path) -> Vec<Value> {
         .collect()
 }
 
-pub fn parse(line: &str) -> Value {
+pub(crate) fn parse(line: &str) -> Value {
     serde_json::from_str(line).unwrap()
 }
 
 /// The lake's rows by session and place, after a look at their sidecars.
-pub fn lake(dir: &Path, wrong: &mut Wrong) -> Vec<Value> {
+pub(crate) fn lake(dir: &Path, wrong: &mut Wrong) -> Vec<Value> {
     let mut events = Vec::new();
     for path in files(dir, ".parquet") {
         let reader = SerializedFileReader::new(std::fs::File::open(&path).unwrap()).unwrap();
