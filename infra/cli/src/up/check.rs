@@ -95,6 +95,25 @@ pub fn check(steps: &[Step], events: &Path, quarantine: &Path) -> io::Result<Fin
     Ok(findings)
 }
 
+/// Compares another sink's event files with the steps, and adds what is wrong there to the findings.
+///
+/// # Errors
+/// Those of the file system.
+pub fn check_also(steps: &[Step], sink: &str, events: &Path, findings: &mut Findings) -> io::Result<()> {
+    // No quarantine is looked at here.
+    let found = check(steps, events, &events.join("none"))?;
+    for (kind, wrong) in found.wrong {
+        if kind != "not quarantined" {
+            let all = findings.wrong.entry(kind).or_default();
+            all.count += wrong.count;
+            let named = wrong.first.into_iter().map(|what| format!("{sink}: {what}"));
+            all.first.extend(named);
+            all.first.truncate(NAMED);
+        }
+    }
+    Ok(())
+}
+
 fn check_file(
     path: &Path,
     expected: &mut HashMap<&[u8], Expected<'_>>,

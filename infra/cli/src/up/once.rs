@@ -10,15 +10,16 @@ use tidewatch::clock::Clock;
 use tidewatch::random::Random;
 use time::{OffsetDateTime, Time};
 
-use super::check::check;
+use super::check::{check, check_also};
 use super::endpoint::Endpoint;
 use super::plant::spoil;
 use super::route::Router;
 use super::state::{Directory, Progress, Run};
 use super::summary::{Injected, Rows, Summary};
+use super::tasks::{Done, Tasks, filed};
 use super::traffic::{Step, steps};
-use super::trouble::{Plan, Troubles};
-use super::{UpArgs, handler, reader, tables, writer};
+use super::trouble::{Plan, Trouble, Troubles};
+use super::{Plant, UpArgs, handler, reader, tables, writer};
 use crate::cli::{Exit, Global, Output};
 use crate::esm::{Fault, Faults, Mapping, Stream};
 
@@ -37,6 +38,11 @@ const TROUBLE: Plan = Plan {
     delay: Duration::from_millis(100),
     outage: Duration::from_millis(300),
 };
+/// How long the second sink is down, and how often it is tried whether it is back.
+const REMOTE_OUTAGE: Duration = Duration::from_secs(2);
+const DRAINS: Duration = Duration::from_millis(500);
+/// How often events are filed.
+const FILES: Duration = Duration::from_secs(10);
 /// A run in which nothing moves for so long has failed.
 const STUCK: Duration = Duration::from_secs(120);
 /// The writer's position is saved after so many rows.
@@ -72,6 +78,15 @@ pub(super) async fn run(
     }
     let mut found = check(&traffic, &directory.events(), &directory.quarantine())
         .map_err(|error| format!("cannot check the output: {error}"))?;
+    let also = check_also(&traffic, handler::REMOTE, &directory.remote(), &mut found);
+    also.map_err(|error| format!("cannot check the output: {error}"))?;
+    let rows = filed(&directory.lake()).map_err(|error| format!("cannot check the lake: {error}"))?;
+    if rows != found.expected {
+        found.add(
+            "wrong in the lake",
+            format!("{rows} rows, {} are due", found.expected),
+        );
+    }
     injected.note_absent(&mut found);
     let given_up = injected.mapping.exhausted + injected.mapping.too_old;
     if given_up > 0 {
@@ -116,15 +131,19 @@ async fn forward(
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
     let stream = Arc::new(Stream::restored(&stream_arn, saved.checkpoints));
-    let forwarder = handler::forwarder(directory, SINK_TIMEOUT, clock, &random).await?;
+    let forwarder = handler::system(directory, true, SINK_TIMEOUT, clock, &random).await?;
     let troubles = Troubles::new(
         TROUBLE,
         &saved.troubles,
         clock,
         Random::seeded(args.seed.wrapping_add(1)),
     );
-    let forwarder = troubles.before(forwarder);
+    let forwarder = handler::replaced(forwarder, handler::LOCAL, |inner| troubles.around(inner));
+    let outage = Troubles::down(REMOTE_OUTAGE, clock);
+    let forwarder = handler::replaced(forwarder, handler::REMOTE, |inner| outage.around(inner));
     let handler = handler::handler(handler::planted(forwarder, args.plant), clock);
+    let tasks = Tasks::new(directory, &client, &handler, clock, directory.tasks()?).await?;
+    let tasks = tasks.forgetting(args.plant == Some(Plant::Forget));
     let settings = args.settings(directory);
     let (unsaved, saver) = (Arc::new(Mutex::new(None)), Arc::clone(directory));
     let (failed, suffered) = (Arc::clone(&unsaved), Arc::clone(&troubles));
@@ -164,7 +183,7 @@ async fn forward(
         writer::write_all(&client, traffic, begun.written, progress).await?;
         done.store(true, Ordering::Release);
         bar.set_message("waiting for the mapping");
-        Ok(())
+        Ok::<(), String>(())
     };
     let mut router = Router::new(Arc::clone(&stream), args.events / 2);
     let read = async {
@@ -177,12 +196,28 @@ async fn forward(
         mapping.run().await;
         Ok(())
     };
-    let work = async { tokio::try_join!(write, read, forward).map(|_| ()) };
+    let told = |turn: Result<&Done, String>| match turn {
+        Ok(done) => {
+            if let Err(error) = directory.save_tasks(done) {
+                tracing::warn!(%error, "what the tasks did is not saved");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "a task failed"),
+    };
+    let work = async {
+        let forwarded = async { tokio::try_join!(write, read, forward).map(|_: ((), (), ())| ()) };
+        tokio::select! {
+            ended = forwarded => ended?,
+            () = tasks.run(DRAINS, FILES, told) => {}
+        }
+        tasks.finish(DRAINS).await
+    };
     let moved = || {
         (
             written.load(Ordering::Relaxed),
             stream.waiting(),
             mapping.counts().successes,
+            tasks.done(),
         )
     };
     let ended = tokio::select! {
@@ -201,8 +236,10 @@ async fn forward(
         rows: Rows::of(traffic, router.routed()),
         sink: troubles.counts(),
         mapping: mapping.counts(),
+        tasks: tasks.done(),
+        remote_refused: outage.counts().get(&Trouble::Down).copied().unwrap_or_default(),
     };
-    drop((mapping, client, sdk));
+    drop((mapping, tasks, client, sdk));
     endpoint.stop().await;
     Ok(injected)
 }

@@ -20,9 +20,12 @@ pub enum Plant {
     Reorder,
     /// A line is cut off in the middle
     Tear,
+    /// What waits in the spool first is deleted without being delivered
+    Forget,
 }
 
-/// Spoils the files that were written. [`Plant::Lose`] is not done here but by the sink.
+/// Spoils the files that were written. [`Plant::Lose`] is not done here but by the sink, and
+/// [`Plant::Forget`] while the spool is drained.
 ///
 /// # Errors
 /// Those of the file system, and `NotFound` if there is nothing to spoil.
@@ -34,7 +37,7 @@ pub(super) fn spoil(plant: Plant, steps: &[Step], events: &Path) -> io::Result<(
         let text = fs::read_to_string(&path)?;
         let mut lines: Vec<&str> = text.lines().collect();
         let spoilt = match plant {
-            Plant::Lose => return Ok(()),
+            Plant::Lose | Plant::Forget => return Ok(()),
             Plant::Double => lines.get(lines.len() / 2).copied().map(|line| lines.push(line)),
             Plant::Reorder => two_of_a_session(steps, &lines).map(|(one, other)| lines.swap(one, other)),
             Plant::Tear => lines

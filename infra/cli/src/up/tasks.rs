@@ -1,0 +1,248 @@
+//! The tasks beside the function: drain, and lake, each under its lease on the state table.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_dynamodb::Client;
+use futures_util::future::{BoxFuture, FutureExt};
+use serde::{Deserialize, Serialize};
+use tidewatch::clock::Clock;
+use tidewatch::forward::drain::{self, drain};
+use tidewatch::forward::{Invoke, InvokeError, Spool};
+use tidewatch::lake::{Lake, Limits};
+use tidewatch::maintain::{Turn, leased};
+use tidewatch::objects::Objects;
+use tidewatch::random::Random;
+use tidewatch::state::{Backend, Config, Layout};
+
+use super::check::files;
+use super::state::Directory;
+use super::tables::STATE_TABLE;
+use crate::esm::Handler;
+
+/// How long a run of a task may take.
+const TURN: Duration = Duration::from_secs(60);
+/// What an invocation by a task has.
+const INVOCATION: Duration = Duration::from_secs(300);
+/// How often the tasks run once nothing more comes, before that is an error.
+const LAST_TURNS: usize = 100;
+
+/// What the tasks did, all runs together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Done {
+    /// Records that had waited in the spool and were delivered.
+    pub drained: u64,
+    /// Objects that wait in the spool.
+    pub waiting: u64,
+    /// Rows in the lake's files.
+    pub filed: u64,
+}
+
+/// Runs tasks against a function in this process.
+pub(super) struct Tasks {
+    spool: Spool,
+    lake: Lake,
+    forward: InThisProcess,
+    backend: Backend,
+    clock: Clock,
+    place: PathBuf,
+    done: Mutex<Done>,
+    /// Where what waits first is forgotten, as [`Plant::Forget`](super::Plant::Forget) asks.
+    forgets: Mutex<Option<PathBuf>>,
+}
+
+/// The function that the mapping calls, too.
+struct InThisProcess {
+    handler: Handler,
+    clock: Clock,
+}
+
+impl fmt::Debug for InThisProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InThisProcess")
+    }
+}
+
+impl Invoke for InThisProcess {
+    fn invoke(&self, payload: String) -> BoxFuture<'_, Result<String, InvokeError>> {
+        let deadline: SystemTime = self.clock.now() + INVOCATION;
+        let answer = (self.handler)(payload, deadline);
+        async move { answer.await.map_err(InvokeError) }.boxed()
+    }
+}
+
+impl Tasks {
+    /// Over the places of a directory, and a state table that is there.
+    ///
+    /// # Errors
+    /// What the endpoint answered.
+    pub(super) async fn new(
+        directory: &Directory,
+        client: &Client,
+        handler: &Handler,
+        clock: &Clock,
+        done: Done,
+    ) -> Result<Self, String> {
+        let config = Config {
+            table_name: STATE_TABLE.to_owned(),
+            layout: Layout::Teleport,
+            ..Config::default()
+        };
+        let random = Random::system();
+        let backend = Backend::existing(client, config, clock.clone(), random.clone()).await;
+        let objects = |dir| Objects::dir(dir, random.clone());
+        Ok(Self {
+            spool: Spool::new(objects(directory.spool())),
+            lake: Lake::new(
+                objects(directory.lake()),
+                Limits::default(),
+                clock.clone(),
+                random.clone(),
+            ),
+            forward: InThisProcess {
+                handler: Handler::clone(handler),
+                clock: clock.clone(),
+            },
+            backend: backend.map_err(|error| error.to_string())?,
+            clock: clock.clone(),
+            done: Mutex::new(done),
+            forgets: Mutex::default(),
+            place: directory.spool(),
+        })
+    }
+
+    /// The same, but what waits in the spool first is deleted, and not delivered.
+    pub(super) fn forgetting(self, forgets: bool) -> Self {
+        Self {
+            forgets: Mutex::new(forgets.then(|| self.place.clone())),
+            ..self
+        }
+    }
+
+    /// What they did so far.
+    pub(super) fn done(&self) -> Done {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drains what waits in the spool. Answers whether nothing is left.
+    ///
+    /// # Errors
+    /// What the state table or the spool answered.
+    pub(super) async fn drain(&self) -> Result<bool, String> {
+        self.forget();
+        let now = self.clock.instant();
+        let options = drain::Options {
+            last_call: now + TURN,
+            deadline: now + 2 * TURN,
+            dry_run: false,
+        };
+        let work = drain(&self.spool, &self.forward, &self.clock, options);
+        let Turn::Ran(report) = Box::pin(leased(&self.backend, "drain", work))
+            .await
+            .map_err(|error| error.to_string())?
+        else {
+            return Ok(false);
+        };
+        let mut done = self.lock();
+        done.waiting = 0;
+        for sink in report.sinks.values() {
+            done.drained += sink.records as u64;
+            done.waiting += sink.left.objects as u64;
+        }
+        match report.error {
+            Some(error) => Err(error),
+            None => Ok(done.waiting == 0),
+        }
+    }
+
+    fn forget(&self) {
+        let mut forgets = self.forgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = &*forgets else { return };
+        let waits = files(place).unwrap_or_default();
+        let first = waits
+            .iter()
+            .find(|path| path.extension().is_some_and(|kind| kind == "ndjson"));
+        if first.is_some_and(|first| std::fs::remove_file(first).is_ok()) {
+            *forgets = None;
+        }
+    }
+
+    /// Files what is staged for the lake. Answers whether nothing is left.
+    ///
+    /// # Errors
+    /// What the state table or the lake answered.
+    pub(super) async fn file(&self) -> Result<bool, String> {
+        let work = self.lake.run(self.clock.instant() + TURN);
+        let turn = Box::pin(leased(&self.backend, "lake", work)).await;
+        let Turn::Ran(ran) = turn.map_err(|error| error.to_string())? else {
+            return Ok(false);
+        };
+        let report = ran.map_err(|failed| failed.to_string())?;
+        self.lock().filed += report.rows as u64;
+        Ok(report.complete)
+    }
+
+    /// Runs them, each so often, without end. `told` hears of each run that did something, and of failures.
+    pub(super) async fn run(&self, drains: Duration, files: Duration, told: impl Fn(Result<&Done, String>)) {
+        let each = |every: Duration, lake: bool| {
+            let told = &told;
+            async move {
+                loop {
+                    self.clock.sleep(every).await;
+                    let before = self.done();
+                    let turn = if lake {
+                        Box::pin(self.file()).await
+                    } else {
+                        Box::pin(self.drain()).await
+                    };
+                    let after = self.done();
+                    match turn {
+                        Err(error) => told(Err(error)),
+                        Ok(_) if before != after => told(Ok(&after)),
+                        Ok(_) => {}
+                    }
+                }
+            }
+        };
+        tokio::join!(each(drains, false), each(files, true));
+    }
+
+    /// Runs them until nothing is left.
+    ///
+    /// # Errors
+    /// A message if that takes too long.
+    pub(super) async fn finish(&self, pause: Duration) -> Result<(), String> {
+        let mut last = String::new();
+        for _ in 0..LAST_TURNS {
+            match (Box::pin(self.drain()).await, Box::pin(self.file()).await) {
+                (Ok(true), Ok(true)) => return Ok(()),
+                (Err(error), _) | (_, Err(error)) => last = error,
+                _ => {}
+            }
+            self.clock.sleep(pause).await;
+        }
+        Err(format!(
+            "the tasks did not come to an end: {:?} {last}",
+            self.done()
+        ))
+    }
+}
+
+/// Rows in the lake, by the ids beside its files, and lines that it took for none.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn filed(lake: &Path) -> std::io::Result<usize> {
+    let mut rows = 0;
+    for path in files(&lake.join("_ids"))? {
+        rows += usize::try_from(std::fs::metadata(path)?.len()).unwrap_or_default() / 16;
+    }
+    Ok(rows)
+}
