@@ -9,6 +9,7 @@
 //! | `lake` (feature `lake`) | Parquet files of audit events that Teleport's Athena reader takes |
 //! | [`objects`] | objects in a directory or an S3 prefix |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
+//! | [`redrive`] | what Lambda gave up, what is in quarantine, what only the table has: brought back |
 //! | `iam` (feature `dynamodb`) | the least policy for working on a table |
 //! | `maintain` (feature `dynamodb`) | tasks that run now and then, under a lease |
 //! | `state` (feature `dynamodb`) | keys, items, conditional and atomic writes, leases and locks |
@@ -34,6 +35,7 @@ pub mod lake;
 pub mod maintain;
 pub mod objects;
 pub mod random;
+pub mod redrive;
 #[cfg(feature = "dynamodb")]
 pub mod state;
 #[cfg(feature = "dynamodb")]

@@ -29,9 +29,9 @@ use tidewatch::random::Random;
 const DAY: u64 = 1_795_132_800;
 /// Days that the rows are spread over.
 const DAYS: u64 = 10;
-/// What search and export may add to the memory: pages on their way (each a few times, as the engine's answer, as text and
-/// as attribute values), not the rows.
-const MEMORY: u64 = 96 * 1024 * 1024;
+/// What search and export may add to the memory: pages on their way, and what the engine, which is in this process, makes
+/// of them. It was 90 MiB with 5,000 rows in a debug build; 100,000 rows that are all held come to as much again.
+const BOUND: u64 = 128 << 20;
 
 /// A line of this process's state, in bytes; none where there is no such file.
 fn memory(line: &str) -> Option<u64> {
@@ -201,7 +201,7 @@ async fn search_and_export_read_each_row_once_and_hold_pages_only() {
         (Some(before), Some(peak)) if can_reset => {
             let added = peak.saturating_sub(before);
             println!("{} MiB added at most, to {} MiB", added >> 20, before >> 20);
-            assert!(added < MEMORY, "{added} bytes");
+            assert!(added < BOUND, "{added} bytes of {bytes}");
         }
         _ => println!("SKIPPED: this system does not tell what memory a process has"),
     }

@@ -631,3 +631,35 @@ mod watch {
         assert!(fault.contains("watch.layout: is required"), "{fault}");
     }
 }
+
+/// The drain deletes and the lake files whatever stands in their places.
+#[test]
+fn places_do_not_lie_in_each_other() {
+    for (spool, sink, refused) in [
+        ("file:///var/tw", "file:///var/tw/audit", true),
+        ("file:///var/tw/a", "file:///var/tw", true),
+        ("file:///var/tw", "file:///var/tw", true),
+        ("file:///var/tw", "file:///var/twice", false),
+        ("file:///var/q", "file:///var/a", false),
+        ("file:///q/spool", "file:///var/a", true),
+    ] {
+        let text = format!("quarantine: file:///q\nspool: {spool}\nsinks: {{ a: {{ uri: '{sink}' }} }}\n");
+        let read = Config::parse(&text, "t", []);
+        assert_eq!(read.is_err(), refused, "{spool} {sink}: {read:?}");
+    }
+    if cfg!(feature = "s3") {
+        for (spool, refused) in [("", true), ("/audit/sub", true), ("/audits", false)] {
+            let text = format!(
+                "quarantine: file:///q\nspool: s3://bucket{spool}\nsinks: {{ a: {{ uri: 's3://bucket/audit' }} }}\n"
+            );
+            assert_eq!(Config::parse(&text, "t", []).is_err(), refused, "{spool}");
+        }
+    }
+    // Sinks may share one.
+    let text = "quarantine: file:///q\nsinks: { a: { uri: 'file:///a' }, b: { uri: 'file:///a/b' } }\n";
+    assert!(Config::parse(text, "t", []).is_ok());
+    let lake = "quarantine: file:///q\nspill: file:///s\n\
+                sinks: { a: { uri: 'file:///a?format=parquet', max_event_bytes: 5000 } }\n";
+    let faults = Config::parse(lake, "t", []).unwrap_err();
+    assert_eq!(faults.0[0].path, "sinks.a.max_event_bytes", "{faults}");
+}

@@ -181,6 +181,36 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
     assert!(matches!(versions.read().await, Err(VersionsError::Objects(_))));
 }
 
+/// The pointer has moved, and the answer that says so was lost: what was sent again is refused, and it is applied.
+#[tokio::test]
+async fn a_version_that_is_applied_twice_by_the_sdk_is_applied() {
+    let store = Store::new();
+    let clock = clock();
+    let retrying = store.client().config().to_builder();
+    let retry = aws_sdk_s3::config::retry::RetryConfig::standard();
+    let client = aws_sdk_s3::Client::from_conf(retrying.retry_config(retry).build());
+    let location = tidewatch::config::S3Location {
+        bucket: store::BUCKET.to_owned(),
+        ..Default::default()
+    };
+    let versions = Versions::new(Objects::s3(client, location), clock.clone(), []);
+    let mut lost = 0;
+    store.plan(move |method, key| {
+        lost += usize::from(method == "PUT" && key == "pointer");
+        match (method, key, lost) {
+            ("PUT", "pointer", 1 | 3) => Fate::AnswerLost,
+            _ => Fate::Served,
+        }
+    });
+    for (sink, lead) in [("a", 1), ("b", 2)] {
+        apply(&versions, &[sink], clock.now() + LEAD * lead)
+            .await
+            .unwrap();
+    }
+    let chain = versions.read().await.unwrap();
+    assert_eq!(sinks(&chain, clock.now() + LEAD * 3), "b");
+}
+
 /// Of two who apply at once one is told to look again.
 #[tokio::test]
 async fn nobody_applies_over_what_he_has_not_seen() {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 
 use super::canonical::{Canonical, Fault};
 use super::row::{Payload, Row};
@@ -44,6 +45,35 @@ pub(crate) fn row<'a>(
         legacy,
     });
     Ok(row)
+}
+
+/// An item in DynamoDB's JSON, its attributes in the order of their names.
+pub(crate) fn json(item: &HashMap<String, AttributeValue>) -> String {
+    members(item).to_string()
+}
+
+fn members(item: &HashMap<String, AttributeValue>) -> Value {
+    let members = item.iter().map(|(name, value)| (name.clone(), attribute(value)));
+    Value::Object(members.collect())
+}
+
+fn attribute(value: &AttributeValue) -> Value {
+    let binary = |bytes: &aws_sdk_dynamodb::primitives::Blob| STANDARD.encode(bytes);
+    match value {
+        AttributeValue::S(text) => json!({"S": text}),
+        // A text here as well: no number goes through a float.
+        AttributeValue::N(number) => json!({"N": number}),
+        AttributeValue::Bool(flag) => json!({"BOOL": flag}),
+        AttributeValue::Null(flag) => json!({"NULL": flag}),
+        AttributeValue::M(map) => json!({"M": members(map)}),
+        AttributeValue::L(list) => json!({"L": list.iter().map(attribute).collect::<Vec<_>>()}),
+        AttributeValue::B(bytes) => json!({"B": binary(bytes)}),
+        AttributeValue::Ss(set) => json!({"SS": set}),
+        AttributeValue::Ns(set) => json!({"NS": set}),
+        AttributeValue::Bs(set) => json!({"BS": set.iter().map(binary).collect::<Vec<_>>()}),
+        // A type that the SDK does not know yet: no reader takes it, and says so.
+        _ => json!({}),
+    }
 }
 
 fn wrong_type(name: &str, out: &mut Canonical) -> Fault {

@@ -14,7 +14,7 @@ use super::canonical::{Canonical, Facts, Fault};
 use super::{legacy, number};
 
 /// Session id prefix of the bookkeeping rows of Teleport's proposed bulk export; they are no events.
-const CHUNK: &str = "CHUNK#";
+pub(crate) const CHUNK: &str = "CHUNK#";
 
 /// A row; its payload stands in the canonical buffer that it was read with.
 #[derive(Debug, Default)]

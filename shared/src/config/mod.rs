@@ -251,6 +251,27 @@ impl Config {
         if forwards && sinks.is_empty() && section.is_clean("sinks") {
             section.fault("sinks", "at least one is required");
         }
+        let shared = [("quarantine", &quarantine), ("spool", &spool), ("spill", &spill)];
+        let places: Vec<(String, ObjectsUri)> = shared
+            .into_iter()
+            .filter_map(|(setting, place)| Some((setting.to_owned(), place.clone()?)))
+            .chain(sinks.iter().filter_map(|(name, sink): (&String, &SinkConfig)| {
+                Some((format!("sinks.{name}"), sink.uri.place()?))
+            }))
+            .collect();
+        for (at, (setting, place)) in places.iter().enumerate() {
+            // Sinks may share a place with each other, though not with what is read back or deleted.
+            let others = places
+                .iter()
+                .skip(at + 1)
+                .filter(|_| !setting.starts_with("sinks."));
+            for (other, _) in others.filter(|(_, other)| place.overlaps(other)) {
+                section.fault(
+                    setting,
+                    format!("lies in the place of {other}, or that in it: each needs its own"),
+                );
+            }
+        }
         section.end();
         if !faults.is_empty() {
             return Err(Faults(faults));
@@ -325,6 +346,12 @@ impl SinkConfig {
             _ => Err("a number of bytes from 4096 is due"),
         });
         let uri = uri?;
+        if matches!(uri, SinkUri::Lake(_)) && max_event_bytes.is_some() {
+            section.fault(
+                "max_event_bytes",
+                "a lake takes events of every size, and could not file a pointer",
+            );
+        }
         if matches!(uri, SinkUri::Lake(_)) && format == Some(Format::Event) {
             section.fault(
                 "format",

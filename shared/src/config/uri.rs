@@ -73,6 +73,37 @@ pub enum Compression {
 /// Ids that a file sink remembers by default: design bound of the specification, about 210 MB when full.
 const REMEMBER: usize = 4_000_000;
 
+impl SinkUri {
+    /// Where its objects or files are, if it has any.
+    pub(super) fn place(&self) -> Option<ObjectsUri> {
+        match self {
+            Self::Stdout => None,
+            Self::File { dir, .. } => Some(ObjectsUri::File(dir.clone())),
+            Self::S3 { location, .. } => Some(ObjectsUri::S3(location.clone())),
+            Self::Lake(place) => Some(place.clone()),
+        }
+    }
+}
+
+impl ObjectsUri {
+    /// Whether one of the two is the other, or lies in it.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => one.starts_with(other) || other.starts_with(one),
+            (Self::S3(one), Self::S3(other)) => {
+                // By whole components; the whole bucket has an empty prefix.
+                let begins = |long: &str, short: &str| {
+                    let rest = long.strip_prefix(short);
+                    rest.is_some_and(|rest| short.is_empty() || rest.is_empty() || rest.starts_with('/'))
+                };
+                let same = one.bucket == other.bucket && one.endpoint == other.endpoint;
+                same && (begins(&one.prefix, &other.prefix) || begins(&other.prefix, &one.prefix))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl FromStr for SinkUri {
     type Err = String;
 

@@ -9,8 +9,8 @@
 //! the one before it; those that were in force within the last [`KEPT`] are found by walking back, and what is older
 //! gets the oldest of them.
 //!
-//! Environments read only the pointer, at the start of each batch, and a version when it is new. Where the current one
-//! cannot be used the one before it goes on.
+//! Environments are to read only the pointer, at the start of each batch, and a version when it is new. Where the current
+//! one cannot be used the one before it goes on. The forwarder does not go by versions yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -302,7 +302,12 @@ impl Versions {
             Some((_, tag)) => self.objects.replace_if(POINTER, tag, pointer).await?,
             None => self.objects.create(POINTER, pointer).await?,
         };
-        if moved {
+        // A PUT that was sent twice, because its first answer was lost, finds that the first one has moved the pointer.
+        let found = match moved {
+            true => None,
+            false => self.pointer().await?,
+        };
+        if moved || found.is_some_and(|(pointer, _)| pointer.current == applied.version) {
             Ok(applied)
         } else {
             Err(VersionsError::Overtaken)

@@ -9,17 +9,19 @@
 //! acknowledged, and only in the order of names. A lease around it spares the repeats.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::SystemTime;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
+use super::OBJECT_TRY;
 use super::handed::{Handed, Origin};
 use super::invoke::{Invoke, first_failed};
 use super::record;
 use super::spool::Spool;
 use crate::clock::{Clock, Instant};
-use crate::objects::Listed;
+use crate::objects::{Listed, ObjectsError};
 
 /// What a run did, and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +58,7 @@ pub struct Left {
     pub objects: usize,
     /// Their bytes.
     pub bytes: u64,
-    /// For how long the one whose turn it is has waited, in seconds, where the place tells.
+    /// For how long the oldest of those has waited, in seconds, where the place tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_seconds: Option<u64>,
     /// There are more than were counted.
@@ -86,10 +88,10 @@ pub async fn drain(spool: &Spool, forward: &dyn Invoke, clock: &Clock, options: 
         dry_run: options.dry_run,
         ..Report::default()
     };
-    let sinks = match spool.sinks().await {
+    let sinks = match bounded(clock, options, spool.sinks()).await {
         Ok(sinks) => sinks,
         Err(error) => {
-            report.error = Some(error.to_string());
+            report.error = Some(error);
             return report;
         }
     };
@@ -137,10 +139,7 @@ impl Run<'_> {
             match self.read(&object).await? {
                 Some(text) => {
                     self.object(&text).await?;
-                    self.spool
-                        .remove(&object.name)
-                        .await
-                        .map_err(|error| error.to_string())?;
+                    self.request(self.spool.remove(&object.name)).await?;
                     self.report.objects += 1;
                 }
                 None if gone < GONE => gone += 1,
@@ -151,13 +150,22 @@ impl Run<'_> {
     }
 
     async fn lowest(&self) -> Result<Option<Listed>, String> {
-        let lowest = self.spool.lowest(self.sink);
-        lowest.await.map_err(|error| error.to_string())
+        let lowest = self.request(self.spool.lowest(self.sink)).await?;
+        match &lowest {
+            // Whatever it is, its lines are no records to deliver and it is not for us to delete.
+            Some(object) if !is_ours(&object.name) => {
+                Err(format!("{} is no object of a spool: move it away", object.name))
+            }
+            _ => Ok(lowest),
+        }
     }
 
     async fn read(&self, object: &Listed) -> Result<Option<String>, String> {
-        let read = self.spool.read(&object.name);
-        read.await.map_err(|error| error.to_string())
+        self.request(self.spool.read(&object.name)).await
+    }
+
+    async fn request<T>(&self, request: impl Future<Output = Result<T, ObjectsError>>) -> Result<T, String> {
+        bounded(self.clock, self.options, request).await
     }
 
     fn in_time(&self) -> Result<(), String> {
@@ -174,6 +182,7 @@ impl Run<'_> {
         let handed = Handed {
             origin: Origin::Drain,
             sink: Some(self.sink.into()),
+            range: None,
         };
         let mut at = 0;
         while let Some(rest) = records.get(at..).filter(|rest| !rest.is_empty()) {
@@ -210,13 +219,12 @@ impl Run<'_> {
     async fn left(&self) -> Result<Left, String> {
         let mut left = Left::default();
         let mut after: Option<String> = None;
-        for page in 0..PAGES {
-            let listed = self.spool.page(self.sink, after.as_deref()).await;
-            let listed = listed.map_err(|error| error.to_string())?;
-            if page == 0 {
-                let modified = listed.objects.first().and_then(|object| object.modified);
-                left.oldest_seconds = modified.map(|at| seconds_since(self.clock.now(), at));
-            }
+        for _ in 0..PAGES {
+            let listed = self.request(self.spool.page(self.sink, after.as_deref())).await?;
+            // Names of different shards do not tell which came first.
+            let modified = listed.objects.iter().filter_map(|object| object.modified).min();
+            let age = modified.map(|at| seconds_since(self.clock.now(), at));
+            left.oldest_seconds = left.oldest_seconds.max(age);
             left.objects += listed.objects.len();
             left.bytes += listed.objects.iter().map(|object| object.size).sum::<u64>();
             left.more = listed.more;
@@ -227,6 +235,26 @@ impl Run<'_> {
         }
         Ok(left)
     }
+}
+
+/// A request, and as long as it may take: a connection that died must not stop every queue.
+async fn bounded<T>(
+    clock: &Clock,
+    options: Options,
+    request: impl Future<Output = Result<T, ObjectsError>>,
+) -> Result<T, String> {
+    let left = options.deadline.saturating_duration_since(clock.instant());
+    match clock.timeout(left.min(OBJECT_TRY), request).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("the spool did not answer in time".to_owned()),
+    }
+}
+
+/// Whether a name is one that the spool gives: `<sink>/<40 digits>-<content hash>.ndjson`.
+fn is_ours(name: &str) -> bool {
+    let name = name.split_once('/').map(|(_, name)| name);
+    let number = name.and_then(|name| name.strip_suffix(".ndjson"));
+    number.is_some_and(|name| name.len() >= 40 && name.bytes().take(40).all(|byte| byte.is_ascii_digit()))
 }
 
 fn seconds_since(now: SystemTime, at: SystemTime) -> u64 {

@@ -1,9 +1,9 @@
 //! What a line holds: the event alone, or the event in an envelope.
 //!
-//! The envelope is a JSON object: `id`, `origin` (`stream`, or where a task has the record from), `event_id` (the stream's eventID), `sequence_number`,
-//! `created` (the record's creation time, RFC 3339 with milliseconds, where known), `session_id` and `event_index` (the
-//! row's keys, exact), `event_type`, and last `event`, as stored. It depends on the record and its origin alone, so what Lambda repeats
-//! is the same byte for byte.
+//! The envelope is a JSON object: `id`, `origin` (`stream`, or where a task has the record from), `range` (`from` and `to`
+//! of a backfill), `event_id` (the stream's eventID), `sequence_number`, `created` (the record's creation time, RFC 3339 with milliseconds, where known), `session_id` and `event_index` (the
+//! row's keys, exact), `event_type`, and last `event`, as stored. It depends on the record and on who
+//! handed it over alone, so what Lambda repeats is the same byte for byte.
 
 use std::time::SystemTime;
 
@@ -12,12 +12,15 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use super::handed::{Handed, Range};
 use crate::audit::Event;
 
 #[derive(Serialize)]
 struct Envelope<'a> {
     id: &'a str,
     origin: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<&'a Range<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_id: Option<&'a str>,
     sequence_number: &'a str,
@@ -32,7 +35,7 @@ struct Envelope<'a> {
 
 /// Appends an event's envelope to `out`.
 pub(crate) fn write(
-    origin: &str,
+    handed: Option<&Handed<'_>>,
     event: &Event<'_>,
     event_id: Option<&str>,
     sequence_number: &str,
@@ -44,7 +47,8 @@ pub(crate) fn write(
     let created = created.and_then(|at| OffsetDateTime::from(at).format(&format).ok());
     let envelope = Envelope {
         id: &event.id,
-        origin,
+        origin: handed.map_or("stream", |handed| handed.origin.name()),
+        range: handed.and_then(|handed| handed.range.as_ref()),
         event_id,
         sequence_number,
         created,

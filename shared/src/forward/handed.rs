@@ -4,7 +4,8 @@
 //! {"tidewatch":{"origin":"drain","sink":"archive"},"Records":[…]}
 //! ```
 //! `Records` are stream records as Lambda delivers them, each with a `SequenceNumber`; those of a backfill are INSERTs
-//! with a `NewImage`. With `sink` that sink alone is served, else all are. Such records neither ask for parked ones nor
+//! with a `NewImage`, and its `range` (`{"from":"2026-11-01T00:00:00Z","to":"…"}`, the end not included) says which events
+//! it may bring, however old. With `sink` that sink alone is served, else all are. Such records neither ask for parked ones nor
 //! are parked: the answer names the first that is not done, as it does to Lambda, and the task keeps it. What cannot be
 //! delivered ever is quarantined and done, except where the records come from the quarantine: there it is reported, so
 //! that it stays where it is.
@@ -12,6 +13,8 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+
+use super::record;
 
 /// Where handed records come from, and for whom they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,21 @@ pub struct Handed<'a> {
     /// The one sink that they are for; none for all.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<Cow<'a, str>>,
+    /// The range of a backfill.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Range<'a>>,
+}
+
+/// The times whose events a backfill brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range<'a> {
+    /// The first, RFC 3339.
+    #[serde(borrow)]
+    pub from: Cow<'a, str>,
+    /// The end, which is not included; RFC 3339.
+    #[serde(borrow)]
+    pub to: Cow<'a, str>,
 }
 
 /// Where records come from, if not from the stream.
@@ -48,6 +66,11 @@ impl Origin {
             Self::Backfill => "backfill",
         }
     }
+}
+
+/// The `SequenceNumber` of a raw record, where it has one.
+pub(crate) fn sequence_number(raw: &str) -> Option<String> {
+    record::header(raw).sequence_number.map(Cow::into_owned)
 }
 
 /// Most bytes of a payload that is handed over; Lambda takes 6 MB.
@@ -85,6 +108,7 @@ mod tests {
         let handed = Handed {
             origin: Origin::Drain,
             sink: Some("a\"b".into()),
+            range: None,
         };
         assert_eq!(
             handed.payload(["{}", "1"]),

@@ -109,7 +109,8 @@ impl NamedSink {
         served.report.spooled += left.len();
         let keys: HashSet<u128> = left.iter().map(|record| record.key).collect();
         let mut parked = lock(&self.parked);
-        keys.iter().for_each(|key| parked.insert(*key));
+        // In their order: what is forgotten first must be what comes first.
+        left.iter().for_each(|record| parked.insert(record.key));
         // The repeats of a record within the batch wait with it.
         let waiting = records
             .iter()

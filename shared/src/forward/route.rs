@@ -54,7 +54,6 @@ impl<'a> Deliverables<'a> {
         sinks: &[NamedSink],
     ) -> Self {
         let enveloped = sinks.iter().any(|sink| sink.config.format == Format::Envelope);
-        let origin = handed.map_or("stream", |handed| handed.origin.name());
         let mut all = Self::default();
         for (at, judged) in judged.iter().enumerate().take(limit) {
             let Disposition::Deliver(event, payload) = &judged.disposition else {
@@ -64,7 +63,7 @@ impl<'a> Deliverables<'a> {
             let start = all.envelopes.len();
             if enveloped {
                 envelope::write(
-                    origin,
+                    handed,
                     event,
                     judged.event_id.as_deref(),
                     judged.sequence_number.as_deref().unwrap_or_default(),

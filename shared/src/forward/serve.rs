@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use serde_json::value::RawValue;
 
 use super::handed::{Handed, Origin};
 use super::quarantine;
@@ -53,6 +54,12 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Whether somebody wants delivered what was delivered before: a sink has lost it, perhaps.
+    fn delivers_again(&self) -> bool {
+        self.handed
+            .is_some_and(|handed| matches!(handed.origin, Origin::Backfill | Origin::Quarantine))
+    }
+
     /// Whether what cannot be delivered stays where it is: in quarantine.
     pub(crate) fn keeps_poison(&self) -> bool {
         self.handed
@@ -71,6 +78,9 @@ pub(crate) struct Served {
     /// Positions of records that wait in its spool.
     pub(crate) parked: Vec<usize>,
 }
+
+/// So many records in a row that make a sink panic, and none that it takes: then it is the sink.
+const REFUSALS: usize = 3;
 
 /// Less than this of a budget is too short for a try.
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
@@ -145,7 +155,8 @@ impl NamedSink {
     fn limit(&self, tries: &Tries<'_>) -> Option<Duration> {
         let (timeout, left) = (self.config.timeout, tries.left());
         let least = if self.spool().is_some() {
-            timeout.min(SHORTEST_TRY)
+            // A budget as short as that is to be used all the same.
+            timeout.min(SHORTEST_TRY).min(self.config.budget / 2)
         } else {
             timeout
         };
@@ -166,6 +177,7 @@ impl NamedSink {
         let mut pointers = HashMap::new();
         // After a panic records are given one by one, so that the one that causes it is found.
         let mut single = false;
+        let mut raws = None;
         while !pending.is_empty() {
             let Some(limit) = self.limit(&tries) else {
                 let error = || "no time was left for a try".to_owned();
@@ -198,13 +210,19 @@ impl NamedSink {
                     self.failed("the sink panicked".to_owned(), pending.len(), &mut served.report);
                     break;
                 }
+                Ok(Err(_)) if served.report.delivered == 0 && served.report.quarantined >= REFUSALS => {
+                    "the sink panicked on each of several records".to_owned()
+                }
                 Ok(Err(_)) => {
                     let Some(record) = batch.first() else { break };
-                    match self.refuse(&record.outgoing, context, &tries).await {
+                    match self.refuse(&record.outgoing, &mut raws, context, &tries).await {
                         Ok(()) => {
                             pending.remove(0);
-                            served.refused.push(record.outgoing.position);
+                            let key = record.outgoing.key;
+                            let same = records.iter().filter(|other| other.outgoing.key == key);
+                            served.refused.extend(same.map(|other| other.outgoing.position));
                             served.report.quarantined += 1;
+                            single = false;
                             continue;
                         }
                         Err(error) => error,
@@ -244,15 +262,17 @@ impl NamedSink {
     }
 
     /// Indexes of the records that the sink is not known to have; of equal ones the first. What waits in its spool is not
-    /// sent there again, but it is given to the sink when the drain hands it over.
+    /// sent there again, but it is given to the sink when the drain hands it over. Behind a record that does not wait
+    /// it is: an object that begins with that one, and so comes first, must not leave out what follows it. What somebody
+    /// wants delivered again is.
     fn pending(&self, records: &[Routed<'_>], context: Context<'_>, served: &mut Served) -> Vec<usize> {
         let (remembered, parked) = (lock(&self.remembered), lock(&self.parked));
         let mut seen = HashSet::with_capacity(records.len());
         let mut pending = Vec::with_capacity(records.len());
         for (at, record) in records.iter().enumerate() {
             let key = record.outgoing.key;
-            if remembered.contains(key) {
-            } else if context.handed.is_none() && parked.contains(key) {
+            if remembered.contains(key) && !context.delivers_again() {
+            } else if context.handed.is_none() && pending.is_empty() && parked.contains(key) {
                 served.parked.push(record.outgoing.position);
             } else if seen.insert(key) {
                 pending.push(at);
@@ -275,23 +295,28 @@ impl NamedSink {
     }
 
     /// Quarantines, for this sink, a record that made it panic.
-    async fn refuse(
+    async fn refuse<'p>(
         &self,
         record: &Outgoing<'_>,
-        context: Context<'_>,
+        raws: &mut Option<Vec<&'p str>>,
+        context: Context<'p>,
         tries: &Tries<'_>,
     ) -> Result<(), String> {
-        let raws = record::split(context.payload)
-            .map(|(_, raws)| raws)
-            .unwrap_or_default();
-        let raw = raws.get(record.position);
+        let split = || {
+            record::split(context.payload)
+                .map(|(_, raws)| raws)
+                .unwrap_or_default()
+        };
+        let raw = raws.get_or_insert_with(split).get(record.position);
+        let raw: Option<&RawValue> = raw.and_then(|raw| serde_json::from_str(raw).ok());
+        let raw = raw.ok_or("a record is not where it was")?;
         let entry = quarantine::Quarantined {
             kind: "panic",
             reason: "the sink panicked on this event alone",
             sink: Some(&self.name),
             event_id: record.event_id,
             sequence_number: Some(record.sequence_number),
-            record: raw.and_then(|raw| serde_json::from_str(raw).ok()),
+            record: Some(raw),
         };
         let object = quarantine::object(&[entry]);
         let put = quarantine::put(context.quarantine, &object);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::serve::{NamedSink, Places};
 use super::sink::{Sink, SinkError};
 use super::spool::Spool;
-use super::{Forwarder, sinks};
+use super::{Forwarder, sinks, spill};
 use crate::clock::{Clock, TimedOut};
 use crate::config::{Config, ObjectsUri, SinkUri};
 use crate::objects::{Objects, ObjectsError};
@@ -126,13 +126,18 @@ impl Forwarder {
         let quarantine = opener.objects(quarantine).await?;
         let probe = clock.timeout(super::OBJECT_TRY, quarantine.probe()).await;
         probe.map_err(|TimedOut| StartError::Silent)??;
-        let (spool, spill) = (config.spool.as_ref(), config.spill.as_ref());
         let places = Places {
             spool: opener
-                .shared(spool, Spool::new, "spool", &clock, Spool::probe)
+                .shared(config.spool.as_ref(), Spool::new, "spool", &clock, Spool::probe)
                 .await?,
             spill: opener
-                .shared(spill, |objects| objects, "spill", &clock, Objects::probe)
+                .shared(
+                    config.spill.as_ref(),
+                    |objects| objects,
+                    "spill",
+                    &clock,
+                    spill::probe,
+                )
                 .await?,
         };
         let mut named = Vec::new();

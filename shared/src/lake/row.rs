@@ -74,9 +74,29 @@ struct Envelope<'a> {
     #[serde(borrow)]
     created: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    range: Option<Range<'a>>,
+    #[serde(borrow)]
     event_type: Option<Cow<'a, str>>,
     #[serde(borrow)]
     event: &'a RawValue,
+}
+
+/// What a backfill was asked for.
+#[derive(Deserialize)]
+struct Range<'a> {
+    #[serde(borrow)]
+    from: Cow<'a, str>,
+    #[serde(borrow)]
+    to: Cow<'a, str>,
+}
+
+impl Range<'_> {
+    fn holds(&self, at: OffsetDateTime) -> bool {
+        match (instant(&self.from), instant(&self.to)) {
+            (Some(from), Some(to)) => (from..to).contains(&at),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -123,7 +143,8 @@ pub(super) fn read(line: &[u8], planned: OffsetDateTime) -> Result<Row, Fault> {
     let arrived = envelope.created.and_then(|at| instant(&at)).unwrap_or(planned);
     let first = arrived.date().checked_sub(PAST).unwrap_or(Date::MIN);
     let last = arrived.date().checked_add(FUTURE).unwrap_or(Date::MAX);
-    if !(first..=last).contains(&at.date()) || !(0..=9999).contains(&at.year()) {
+    let due = (first..=last).contains(&at.date()) || envelope.range.is_some_and(|range| range.holds(at));
+    if !due || !(0..=9999).contains(&at.year()) {
         return Err(Fault::Date);
     }
     let uid = text(facts.uid);

@@ -4,6 +4,8 @@
 //! anywhere. Every request of theirs may be slow, be lost, lose its answer, or arrive long after its run has ended.
 //! Before each request the files are read: no event may be in two of them, and none may change. In the end all that was
 //! staged must be there.
+//!
+//! The engine works on threads of its own: a seed draws the same faults, but runs may meet them in another order.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,7 +43,6 @@ struct World {
     /// What each file held when it was seen first.
     files: Mutex<HashMap<PathBuf, Seen>>,
     verdict: Mutex<Result<(), String>>,
-    trace: Mutex<Vec<String>>,
 }
 
 struct Seen {
@@ -59,7 +60,6 @@ impl World {
             staged: Mutex::default(),
             files: Mutex::default(),
             verdict: Mutex::new(Ok(())),
-            trace: Mutex::default(),
         })
     }
 
@@ -117,9 +117,8 @@ impl World {
     /// A wire on which everything may happen.
     fn rough(self: &Arc<Self>) -> Store {
         let (world, store) = (Arc::clone(self), self.store.beside());
-        store.plan(move |method, key| {
+        store.plan(move |_, _| {
             world.look();
-            world.trace.lock().unwrap().push(format!("{method} {key}"));
             let span = |most: u64| Duration::from_millis(world.random.below(most));
             match world.random.below(40) {
                 0 => Fate::Dropped,
@@ -214,7 +213,7 @@ fn uids(path: &std::path::Path) -> Vec<String> {
         .collect()
 }
 
-async fn run(seed: u64, plant: Option<Plant>) -> (Result<(), String>, Vec<String>) {
+async fn run(seed: u64, plant: Option<Plant>) -> Result<(), String> {
     let world = World::new(seed);
     let mut runs = tokio::task::JoinSet::new();
     let mut stager = tokio::spawn(Arc::clone(&world).stage(14));
@@ -238,9 +237,7 @@ async fn run(seed: u64, plant: Option<Plant>) -> (Result<(), String>, Vec<String
     world.clock.sleep(Duration::from_secs(10)).await;
     while runs.join_next().await.is_some() {}
     world.clock.sleep(Duration::from_secs(10)).await;
-    let verdict = world.judge(plant).await;
-    let trace = std::mem::take(&mut *world.trace.lock().unwrap());
-    (verdict, trace)
+    world.judge(plant).await
 }
 
 fn paused<T>(work: impl Future<Output = T>) -> T {
@@ -266,7 +263,7 @@ fn simulate(seeds: std::ops::Range<u64>, plant: Option<Plant>) -> (u64, Option<(
                     if seed >= seeds.end || wrong.lock().unwrap().is_some() {
                         return;
                     }
-                    if let (Err(what), _) = paused(run(seed, plant)) {
+                    if let Err(what) = paused(run(seed, plant)) {
                         let _ = wrong.lock().unwrap().get_or_insert((seed, what));
                     }
                     ran.fetch_add(1, Ordering::Relaxed);
@@ -288,13 +285,6 @@ fn lake_simulation() {
     let (ran, wrong) = simulate(seeds, None);
     assert_eq!(wrong, None);
     println!("lake simulation: {ran} seeds");
-}
-
-#[test]
-fn lake_simulation_has_one_trace_a_seed() {
-    for seed in 0..2 {
-        assert_eq!(paused(run(seed, None)), paused(run(seed, None)), "seed {seed}");
-    }
 }
 
 fn is_found(plant: Plant) {

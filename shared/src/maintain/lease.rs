@@ -24,7 +24,8 @@ pub enum Turn<T> {
 /// Runs a task under the lock `.locks/maintain/<task>`, unless another holds it. A task must be right without the lease: a
 /// process that was asleep may wake up after its lease ended, and go on until it looks.
 ///
-/// Requests: two, and one each half minute that the task runs.
+/// Requests: two, and one each half minute that the task runs. If the call is dropped, the lease stands until it expires, up
+/// to a minute.
 ///
 /// # Errors
 /// What acquiring the lock may end with; the task was not begun.

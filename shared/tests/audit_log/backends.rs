@@ -114,3 +114,68 @@ async fn retention_nought_keeps_events_for_ever() {
         .unwrap();
     assert_eq!(stored(&engine)[0].get("Expires"), None);
 }
+
+#[tokio::test]
+async fn what_failed_in_part_is_emitted_again_without_doubling() {
+    let (first, second) = (Engine::new(), Engine::new());
+    let (one, two) = (table(&first).await, table(&second).await);
+    let clock = one.clock().clone();
+    let log = Log::new([one.into(), two.into()], clock.clone(), Random::seeded(3));
+    second.plan(|operation, _| match operation {
+        "PutItem" => refusal("AccessDeniedException"),
+        _ => Fate::Served,
+    });
+    let error = log.emit(r#"{"event":"x","code":"y","secret":"s3cr3t"}"#).await;
+    let error = error.unwrap_err();
+    assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
+    let EmitError::Failed { event, .. } = error else {
+        panic!()
+    };
+    clock.advance(std::time::Duration::from_secs(1));
+    second.plan(|_, _| Fate::Served);
+    let emitted = log.emit(event.as_str()).await.unwrap();
+    assert_eq!(emitted.outcomes, [Outcome::Repeated, Outcome::Stored]);
+    assert_eq!(emitted.event, event);
+    assert_eq!((stored(&first).len(), stored(&second).len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_line_is_lost_or_torn_whoever_writes_beside() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(at(DAY));
+    // What a process that was killed leaves.
+    let file = dir.path().join("2026-11-20.00:00:00.log");
+    std::fs::write(&file, "{\"torn\":").unwrap();
+    std::fs::write(dir.path().join("2026-11-19.00:00:00.log"), "").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("2026-11-19.00:00:00.log", dir.path().join("events.log")).unwrap();
+    let logs = [1, 2].map(|seed| {
+        let lines = Backend::dir(dir.path()).unwrap();
+        Log::new([lines], clock.clone(), Random::seeded(seed))
+    });
+    let events: Vec<String> = (0..200)
+        .map(|n| event(1, "x", json!({"uid": uid(n), "pad": "x".repeat(10_000)})))
+        .collect();
+    let (a, b) = tokio::join!(
+        logs[0].emit_all(events[..100].iter().map(String::as_str)),
+        logs[1].emit_all(events[100..].iter().map(String::as_str)),
+    );
+    assert!(a.iter().chain(&b).all(Result::is_ok));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (torn, lines) = text.split_once('\n').unwrap();
+    assert_eq!(torn, "{\"torn\":");
+    let mut uids: Vec<String> = lines
+        .lines()
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            event["uid"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    uids.sort_unstable();
+    assert_eq!(uids, (0..200).map(uid).collect::<Vec<_>>());
+    #[cfg(unix)]
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("events.log")).unwrap(),
+        text
+    );
+}

@@ -77,6 +77,10 @@ fn faults_are_told_with_their_place() {
             "    audit_events_uri: [athena://x]\n",
             "t.yaml:6:23: teleport.storage.audit_events_uri: no audit log is kept",
         ),
+        (
+            "    retention_period: 5ms\n",
+            "t.yaml:6:23: teleport.storage.retention_period: a period of a second at least",
+        ),
         ("    retention_period: soon\n", "a duration is due"),
         ("    access_key: env:A\n", "go together"),
     ] {

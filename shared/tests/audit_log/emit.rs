@@ -68,6 +68,14 @@ async fn what_is_no_event_is_refused_and_nothing_is_sent() {
         ),
         (r#"{"event":"x","code":"y","n":1e999}"#, "keep exactly"),
         (r#"{"event":"x","code":"y","a":{"":1}}"#, "an empty key"),
+        (
+            r#"{"event":"x","code":"y","sid":"CHUNK#1"}"#,
+            "begins with CHUNK#",
+        ),
+        (
+            r#"{"event":"x","code":"y","uid":"CHUNK#1"}"#,
+            "begins with CHUNK#",
+        ),
     ] {
         let error = log.emit(event).await.unwrap_err();
         let text = error.to_string();

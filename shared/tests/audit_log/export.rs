@@ -1,10 +1,13 @@
 //! Ranges as a stream.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
-use tidewatch::audit::log::{Export, Part, Position};
+use tidewatch::audit::log::{Dynamo, Export, Part, Position};
+use tidewatch::clock::Clock;
+use tidewatch::random::Random;
 use tidewatch::state::ErrorKind;
 
 use crate::engine::{Engine, Fate, refusal};
@@ -128,4 +131,25 @@ async fn an_error_ends_it_and_the_position_before_it_holds() {
     let rest: Vec<Part> = rest.try_collect().await.unwrap();
     let told: usize = rest.iter().map(|part| part.events.len()).sum();
     assert_eq!(told + first.events.len(), 4_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taker_may_be_as_slow_as_it_likes() {
+    let engine = Engine::new();
+    let clock = Clock::simulated(at(DAY));
+    let (client, random) = (engine.client(), Random::seeded(1));
+    let table = Dynamo::open(&client, crate::TABLE, Dynamo::RETENTION, clock.clone(), random);
+    let table = table.await.unwrap();
+    let export = Export {
+        parallel: 4,
+        ..ten_days(&engine)
+    };
+    let stream = table.export(export);
+    let (mut stream, mut found) = (std::pin::pin!(stream), Vec::new());
+    while let Some(part) = stream.try_next().await.unwrap() {
+        found.extend(numbers(&part.events));
+        clock.sleep(Duration::from_secs(60)).await;
+    }
+    found.sort_unstable();
+    assert_eq!(found, (0..4_000).collect::<Vec<_>>());
 }

@@ -23,10 +23,12 @@ async fn an_item_of_the_very_size_is_stored_whole_and_a_larger_one_trimmed() {
         let json: Value = serde_json::from_str(&found[n].json).unwrap();
         json["query"].as_str().unwrap().to_owned()
     };
-    // The engine is the judge of what an item's size is: the largest that is taken whole fills it to the byte.
+    // The engine is the judge of what an item's size is: the largest that is taken whole fills it, but for what its times
+    // and its index might take more another time.
+    const MORE: usize = 17;
     log.emit(&sized(4, 0)).await.unwrap();
     let empty: dynoxide::Item = serde_json::from_value(stored(&engine).remove(0)).unwrap();
-    let room = 400 * 1024 - dynoxide::types::item_size(&empty);
+    let room = 400 * 1024 - MORE - dynoxide::types::item_size(&empty);
     log.emit(&sized(1, room)).await.unwrap();
     log.emit(&sized(2, room + 1)).await.unwrap();
     log.emit(&sized(3, 3 << 20)).await.unwrap();
@@ -111,4 +113,32 @@ async fn answers_break_at_one_mebibyte() {
     });
     assert_eq!(numbers(&found.await), (0..50).collect::<Vec<_>>());
     assert_eq!(answers, 3);
+}
+
+#[tokio::test]
+async fn what_is_cut_is_the_same_whatever_the_retention_and_a_refusal_is_cut_further() {
+    let (one, other) = (Engine::new(), Engine::new());
+    let (kept, client) = (table(&one).await, other.client());
+    let (clock, random) = (kept.clock().clone(), tidewatch::random::Random::seeded(1));
+    let forever =
+        tidewatch::audit::log::Dynamo::open(&client, crate::TABLE, std::time::Duration::ZERO, clock, random);
+    let forever = forever.await.unwrap();
+    let large = event(1, "x", json!({"uid": uid(1), "pad": "x".repeat(500_000)}));
+    log(&kept).emit(&large).await.unwrap();
+    log(&forever).emit(&large).await.unwrap();
+    let pad = |engine: &Engine, n: usize| stored(engine)[n]["FieldsMap"]["M"]["pad"]["S"].clone();
+    assert_eq!(pad(&one, 0), pad(&other, 0));
+    // An engine that counts otherwise.
+    let third = Engine::new();
+    let strict = log(&table(&third).await);
+    third.fates(
+        "PutItem",
+        [crate::engine::refusal("ItemCollectionSizeLimitExceededException")],
+    );
+    assert_eq!(strict.emit(&large).await.unwrap().outcomes, [Outcome::Stored]);
+    let (before, after) = (pad(&one, 0), pad(&third, 0));
+    assert_eq!(
+        before.as_str().unwrap().len() - after.as_str().unwrap().len(),
+        4096
+    );
 }

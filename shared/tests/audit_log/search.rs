@@ -5,7 +5,7 @@ use tidewatch::audit::log::{Order, Search};
 use tidewatch::state::ErrorKind;
 
 use crate::engine::Engine;
-use crate::{DAY, all, at, event, follow, load, log, numbers, table, uid};
+use crate::{DAY, all, at, follow, load, log, numbers, table, uid};
 
 #[tokio::test]
 async fn days_are_walked_inclusive_in_utc() {
@@ -285,5 +285,41 @@ async fn an_answer_ends_at_its_capacity_and_goes_on() {
     });
     assert_eq!(numbers(&found.await), [3_999]);
     assert!(answers >= 3, "{answers}");
-    let _ = event;
+}
+
+#[tokio::test]
+async fn a_filter_that_few_pass_is_not_read_row_by_row() {
+    let engine = Engine::new();
+    let table = table(&engine).await;
+    // Many at first, then none for long.
+    load(&engine, 8_000, 1, |n| match n {
+        n if n < 500 && n % 5 == 0 || n == 7_999 => json!({"event": {"S": "session.end"}}),
+        _ => json!({}),
+    });
+    engine.sent();
+    let search = Search {
+        types: vec!["session.end".to_owned()],
+        limit: 101,
+        ..Search::new(at(DAY), at(DAY + 86_399))
+    };
+    let answer = table.search(&search).await.unwrap();
+    assert_eq!(answer.events.len(), 101);
+    let requests = engine.sent().len();
+    assert!(requests <= 8, "{requests}");
+}
+
+#[tokio::test]
+async fn a_time_that_is_no_whole_number_ends_a_search_instead_of_repeating_it() {
+    let engine = Engine::new();
+    let table = table(&engine).await;
+    for n in 0..3 {
+        let mut row = serde_json::to_value(crate::row(n, n, json!({}))).unwrap();
+        row["CreatedAt"]["N"] = format!("{}.5", DAY + n).into();
+        let request = json!({"TableName": crate::TABLE, "Item": row});
+        let put = engine.database.put_item(serde_json::from_value(request).unwrap());
+        put.unwrap();
+    }
+    let search = Search { limit: 1, ..all() };
+    let error = table.search(&search).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongTable);
 }

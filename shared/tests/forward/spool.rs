@@ -400,7 +400,9 @@ async fn a_large_event_is_spilled_and_pointed_to() {
         (&pointer["time"], &pointer["size"]),
         (&whole["event"]["time"], &event.len().into())
     );
-    assert_eq!(pointer["type"], "x".repeat(4500));
+    // It must fit where the event does not.
+    assert_eq!(pointer["type"], "x".repeat(256));
+    assert!(lines[1].len() <= 4096, "{}", lines[1].len());
     let kept = std::fs::read_to_string(pointer["location"].as_str().unwrap()).unwrap();
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(&kept).unwrap(),
@@ -408,4 +410,57 @@ async fn a_large_event_is_spilled_and_pointed_to() {
     );
     assert_eq!(setup.objects("spill/2026-11-20").len(), 1);
     assert!(setup.lines("c").iter().all(|line| !line.contains("location")));
+}
+
+/// What waits is appended again behind a record that does not wait: the object that begins lower comes first, and
+/// must not leave out what stands between.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_comes_first_leaves_nothing_out() {
+    let setup = Setup::spooled(&[("a", ""), ("b", "on_failure: retry")]).await;
+    setup.fake("a").set(Behaviour::PanicOn("uid-s-1\""));
+    let poison = setup.fake("a");
+    setup.fake("b").set(Behaviour::Fail);
+    // The first makes the sink panic and is quarantined; then the sink is down, and the second waits.
+    setup.handle(&payload(&batch(1..=1))).await.unwrap();
+    poison.set(Behaviour::Fail);
+    setup.handle(&payload(&batch(2..=2))).await.unwrap();
+    setup.fake("b").set(Behaviour::Work);
+    setup.handle(&payload(&batch(1..=3))).await.unwrap();
+    poison.set(Behaviour::Work);
+    setup.drain().await;
+    let mut first = setup.lines("a");
+    let mut seen = std::collections::HashSet::new();
+    first.retain(|line| seen.insert(line.clone()));
+    assert_eq!(first, lines(1..=3));
+}
+
+/// The shortest budget is one: a sink that works is called, by the stream's batch and by the drain.
+#[tokio::test(start_paused = true)]
+async fn a_short_budget_is_used() {
+    let setup = Setup::spooled(&[("a", "budget: 100ms")]).await;
+    let handled = setup.handle(&payload(&batch(1..=2))).await.unwrap();
+    assert_eq!((handled.report.delivered, handled.report.spooled), (2, 0));
+    setup.fake("a").set(Behaviour::Fail);
+    setup.handle(&payload(&batch(3..=4))).await.unwrap();
+    setup.fake("a").set(Behaviour::Work);
+    setup.drain().await;
+    assert_eq!(setup.lines("a"), lines(1..=4));
+}
+
+/// A drain leaves alone what is none of a spool's objects, and says so.
+#[tokio::test(start_paused = true)]
+async fn a_drain_deletes_nothing_that_is_not_its_own() {
+    let setup = Setup::spooled(&[("a", "")]).await;
+    setup.fake("a").set(Behaviour::Fail);
+    setup.handle(&payload(&batch(1..=2))).await.unwrap();
+    let path = setup.folder("spool/a").join("0-foreign.ndjson");
+    std::fs::write(&path, "{}\n").unwrap();
+    setup.fake("a").set(Behaviour::Work);
+    let report = setup.drain().await;
+    let error = report.sinks["a"].error.clone().unwrap_or_default();
+    assert!(error.contains("0-foreign.ndjson"), "{error}");
+    assert!(path.exists());
+    std::fs::remove_file(path).unwrap();
+    setup.drain().await;
+    assert_eq!(setup.lines("a"), lines(1..=2));
 }

@@ -198,6 +198,11 @@ impl Setup {
         drain::drain(&spool, &forward, &self.clock, options).await
     }
 
+    /// A folder below the setup's.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Names and lines of the objects of a folder below the setup's.
     pub fn objects(&self, folder: &str) -> Vec<(String, Vec<String>)> {
         let Ok(entries) = std::fs::read_dir(self.dir.path().join(folder)) else {

@@ -1,6 +1,6 @@
 //! `tidewatch audit export`.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -22,7 +22,8 @@ use crate::state::lock::interrupted;
 
 A line is an event as it is stored, every number exact. Lines of a day are in the order of time; with --parallel 1 the
 days are too. A file is readable by its owner only. One that was cut, by a signal or a power switch, is gone on with by
---resume, without a repeated or a missing line; range and filters are those that it began with.")]
+--resume, without a repeated or a missing line; range and filters are those that it began with. Until it is whole, a file
+of the same name and .position stands beside it.")]
 pub(super) struct ExportArgs {
     /// File to write; it must not exist [default: standard output]
     file: Option<PathBuf>,
@@ -56,6 +57,7 @@ pub(super) async fn run(global: &Global, args: ExportArgs) -> Result<Exit, Failu
     let begun = |filter: FilterOptions| Progress {
         bytes: 0,
         events: 0,
+        unreadable: 0,
         position: None,
         types: filter.types,
         condition: filter.condition,
@@ -105,12 +107,17 @@ pub(super) async fn run(global: &Global, args: ExportArgs) -> Result<Exit, Failu
     let units = match ended {
         Ok(units) => units,
         Err(failure) => {
-            let hint = match &args.file {
-                Some(path) => format!(
+            let hint = match (&args.file, to) {
+                // Nothing of it counts yet.
+                (_, To::File(file)) if progress.position.is_none() => {
+                    file.discard();
+                    String::new()
+                }
+                (Some(path), _) => format!(
                     "; go on with `tidewatch audit export {} --resume`",
                     path.display()
                 ),
-                None => String::new(),
+                (None, _) => String::new(),
             };
             return Err(Failure {
                 message: failure.message + &hint,
@@ -129,18 +136,23 @@ fn finish(
     units: f64,
 ) -> Result<Exit, Failure> {
     let events = progress.events;
+    let left_out = match progress.unreadable {
+        0 => String::new(),
+        rows => format!("{rows} rows cannot be read and were left out\n"),
+    };
     match (to, path) {
         (To::File(file), Some(path)) => {
             file.finish()?;
             let text = format!(
-                "{} {events} events to {}\n",
+                "{} {events} events to {}\n{left_out}",
                 paint(GOOD, "exported"),
                 path.display()
             );
-            let report = json!({"events": events, "file": path.display().to_string(), "units": units});
+            let report = json!({"events": events, "file": path.display().to_string(), "units": units,
+                "unreadable": progress.unreadable});
             output.result(&report, &text)?;
         }
-        _ => output.say(format!("{} {events} events\n", paint(GOOD, "exported"))),
+        _ => output.say(format!("{} {events} events\n{left_out}", paint(GOOD, "exported"))),
     }
     Ok(Exit::Done)
 }
@@ -162,15 +174,16 @@ async fn write(
         units += part.units;
         progress.events += u64::try_from(part.events.len()).unwrap_or_default();
         progress.bytes += u64::try_from(text.len()).unwrap_or_default();
-        progress.position = Some(part.position.to_string());
+        progress.unreadable += u64::try_from(part.unreadable).unwrap_or_default();
         match to {
             To::File(file) => {
                 file.write(text.as_bytes())?;
+                // Only now: what was not written whole does not count.
+                progress.position = Some(part.position.to_string());
                 file.note(progress)?;
             }
             To::Stdout => {
-                let mut out = std::io::stdout().lock();
-                match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                match print(text).await {
                     // Nobody wants more.
                     Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(units),
                     Err(error) => return Err(Failure::from(format!("standard output: {error}"))),
@@ -192,4 +205,16 @@ async fn write(
         ));
     }
     Ok(units)
+}
+
+/// Writes to standard output on a thread of its own, which nobody waits for at the end: a reader that takes its time must
+/// hold up neither requests nor Ctrl-C.
+async fn print(text: String) -> io::Result<()> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let text = Output::shown(text);
+        let mut out = io::stdout().lock();
+        let _ = tell.send(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    });
+    told.await.unwrap_or_else(|ended| Err(io::Error::other(ended)))
 }

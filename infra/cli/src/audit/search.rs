@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use tidewatch::audit::log::{Cursor, Order, Search};
+use tidewatch::audit::log::{Answer, Cursor, Dynamo, LogError, Order, Search};
 
 use super::{FilterOptions, When, show, when};
 use crate::cli::{Exit, FAINT, Failure, Global, Output, audit_table, paint};
@@ -16,8 +16,8 @@ use crate::cli::{Exit, FAINT, Failure, Global, Output, audit_table, paint};
   tidewatch audit search --session 5b1f3c9e-7a55-4a1c-8a57-0a7b8c9d0e1f --json --table teleport.audit
 
 An answer holds at most 1 MiB of events. If there are more, it ends with a cursor: give it to --cursor, with the other
-options as they were. Cursors of Teleport are understood too. DynamoDB charges for all rows of the time, whether they
-pass the filters or not.")]
+options as they were. Cursors of Teleport are understood too. A session is read to its end, and put into the order of
+times before --limit cuts it. DynamoDB charges for all rows of the time, whether they pass the filters or not.")]
 pub(super) struct SearchArgs {
     /// Events from then on: a time, a day (UTC), or an age such as 24h [default: 24h; with --session, all]
     #[arg(long, value_name = "WHEN", value_parser = when)]
@@ -74,9 +74,12 @@ pub(super) async fn run(global: &Global, args: SearchArgs) -> Result<Exit, Failu
         ..Search::new(from, args.to.map_or(now, |to| to.to(now)))
     };
     let spinner = output.spinner();
-    let answer = table.search(&search).await;
+    let answer = match search.session {
+        Some(_) => whole(&table, search).await,
+        None => table.search(&search).await.map(|answer| (answer, 0)),
+    };
     spinner.finish_and_clear();
-    let answer = answer?;
+    let (answer, cut) = answer?;
     let cursor = answer.cursor.as_ref().map(ToString::to_string);
     let events: Vec<_> = answer.events.iter().filter_map(show::json).collect();
     let json = json!({"cursor": cursor, "units": answer.units, "unreadable": answer.unreadable});
@@ -100,7 +103,33 @@ pub(super) async fn run(global: &Global, args: SearchArgs) -> Result<Exit, Failu
         let cursor = cursor.replace('\'', "'\\''");
         output.say(paint(FAINT, format!("there are more: --cursor '{cursor}'\n")));
     }
+    if cut > 0 {
+        output.say(paint(FAINT, format!("there are {cut} more: --limit 0\n")));
+    }
     Ok(Exit::Done)
+}
+
+/// All of a session, in the order of times, cut to the limit, and how many were cut: the table has it in another order, so
+/// only who knows all of it knows which come first.
+async fn whole(table: &Dynamo, search: Search) -> Result<(Answer, usize), LogError> {
+    let (limit, order) = (search.limit, search.order);
+    let mut search = Search { limit: 0, ..search };
+    let mut all = table.search(&search).await?;
+    while let Some(cursor) = all.cursor.take() {
+        search.cursor = Some(cursor);
+        let next = table.search(&search).await?;
+        all.events.extend(next.events);
+        all.units += next.units;
+        all.unreadable += next.unreadable;
+        all.cursor = next.cursor;
+    }
+    order.sort(&mut all.events);
+    let cut = match limit {
+        0 => 0,
+        limit => all.events.len().saturating_sub(limit),
+    };
+    all.events.truncate(all.events.len() - cut);
+    Ok((all, cut))
 }
 
 #[derive(serde::Serialize)]

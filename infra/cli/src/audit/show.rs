@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tidewatch::audit::log::Found;
 
-use crate::cli::{FAINT, HEAD, paint};
+use crate::cli::{FAINT, HEAD, Output, paint};
 
 /// An event for machines: exactly as it is stored.
 #[derive(Serialize)]
@@ -76,12 +76,7 @@ fn plain(text: &str) -> String {
     let mut plain: String = short
         .chars()
         .map(|c| match c {
-            // Also what turns the writing around.
-            c if c.is_control()
-                || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                '\u{fffd}'
-            }
+            c if c.is_control() || Output::steers(c) => '\u{fffd}',
             c => c,
         })
         .collect();
@@ -98,6 +93,7 @@ mod tests {
     #[test]
     fn what_events_say_does_not_steer_the_terminal() {
         assert_eq!(plain("a\x1b[31m\n\u{202e}b"), "a\u{fffd}[31m\u{fffd}\u{fffd}b");
+        assert_eq!(plain("\u{61c}\u{2028}\u{2029}\u{9b}\u{7f}"), "\u{fffd}".repeat(5));
         assert_eq!(plain(&"x".repeat(200)).chars().count(), 121);
     }
 }

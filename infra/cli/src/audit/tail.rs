@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tidewatch::audit::log::{Search, Tail};
+use tidewatch::state::ErrorKind;
 
 use super::{FilterOptions, When, show, when};
 use crate::cli::{Exit, Failure, Global, Output, audit_table};
@@ -62,6 +63,14 @@ pub(super) async fn run(global: &Global, args: TailArgs) -> Result<Exit, Failure
     }
 }
 
+/// Whether it may be otherwise soon, without anyone's doing.
+fn passes(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Throttled | ErrorKind::Contended | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown
+    )
+}
+
 async fn tell(
     global: &Global,
     tail: &mut Tail,
@@ -71,7 +80,16 @@ async fn tell(
     let output = Output::new(global);
     let clock = tidewatch::clock::Clock::system();
     loop {
-        let (events, more) = tail.next().await?;
+        let (events, more) = match tail.next().await {
+            Ok(look) => look,
+            // Whatever was written meanwhile is told once it passes.
+            Err(error) if passes(error.kind()) => {
+                tracing::warn!("{error}; looking again");
+                clock.sleep(every.max(Duration::from_millis(100))).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         for event in &events {
             let Some(json) = show::json(event) else { continue };
             if !output.line(&json, &show::line(event))? {

@@ -14,6 +14,7 @@ use super::{Failure, Global};
 
 /// What `--config` may name.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // One a process.
 pub enum Document {
     /// Tidewatch's own.
     Tidewatch(Config),

@@ -27,16 +27,7 @@ impl Output {
     /// # Errors
     /// [`Failure`] if `json` cannot be serialised or standard output cannot be written.
     pub fn result(self, json: &impl Serialize, text: &str) -> Result<(), Failure> {
-        let mut out = anstream::stdout();
-        let written = if self.json {
-            let document = serde_json::to_string_pretty(json);
-            let document =
-                document.map_err(|error| Failure::from(format!("no JSON could be made: {error}")))?;
-            writeln!(out, "{document}")
-        } else {
-            write!(out, "{text}")
-        };
-        match written.and_then(|()| out.flush()) {
+        match self.write(serde_json::to_string_pretty(json), text)? {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
             _ => Ok(()),
         }
@@ -48,19 +39,43 @@ impl Output {
     /// # Errors
     /// As [`result`](Self::result).
     pub fn line(self, json: &impl Serialize, text: &str) -> Result<bool, Failure> {
-        let mut out = anstream::stdout();
-        let written = if self.json {
-            let line = serde_json::to_string(json);
-            let line = line.map_err(|error| Failure::from(format!("no JSON could be made: {error}")))?;
-            writeln!(out, "{line}")
-        } else {
-            write!(out, "{text}")
-        };
-        match written.and_then(|()| out.flush()) {
+        match self.write(serde_json::to_string(json), text)? {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(unwritten(&error)),
         }
+    }
+
+    fn write(
+        self,
+        json: Result<String, serde_json::Error>,
+        text: &str,
+    ) -> Result<std::io::Result<()>, Failure> {
+        if !self.json {
+            let mut out = anstream::stdout();
+            return Ok(write!(out, "{text}").and_then(|()| out.flush()));
+        }
+        let json = json.map_err(|error| Failure::from(format!("no JSON could be made: {error}")))?;
+        // Not through anstream, which takes characters out of it.
+        let mut out = std::io::stdout().lock();
+        Ok(writeln!(out, "{}", Self::shown(json)).and_then(|()| out.flush()))
+    }
+
+    /// JSON as standard output may have it: exactly as it is, but on a terminal without what would steer it, which is
+    /// escaped and so means the same.
+    pub fn shown(json: String) -> String {
+        match std::io::stdout().is_terminal() {
+            true => escaped(&json),
+            false => json,
+        }
+    }
+
+    /// Whether a character, beside the control characters below space, steers a terminal or turns the writing around.
+    pub fn steers(c: char) -> bool {
+        matches!(
+            c,
+            '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
     }
 
     /// Tells the operator something beside the result; machines are not told.
@@ -98,6 +113,18 @@ impl Output {
     }
 }
 
+/// JSON, in whose texts whatever steers a terminal is escaped. What is below space is so in any JSON.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match Output::steers(c) {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => text.push(c),
+        }
+    }
+    text
+}
+
 fn unwritten(error: &std::io::Error) -> Failure {
     Failure::from(format!(
         "the result could not be written to standard output: {error}"
@@ -132,5 +159,22 @@ pub fn stamp(at: SystemTime) -> String {
         Ok(since) if since.as_secs() < YEAR_10000 => humantime::format_rfc3339_seconds(at).to_string(),
         Ok(since) => format!("@{}", since.as_secs()),
         Err(before) => format!("@-{}", before.duration().as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn json_on_a_terminal_steers_nothing_and_means_the_same() {
+        let json = "{\n  \"a\": \"x\u{7f}\u{9b}31m\u{202e}\u{2028}\u{61c}é\u{1f980}\"\n}";
+        let safe = escaped(json);
+        assert_eq!(
+            safe,
+            "{\n  \"a\": \"x\\u007f\\u009b31m\\u202e\\u2028\\u061cé\u{1f980}\"\n}"
+        );
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
+        assert_eq!(read(&safe), read(json));
     }
 }

@@ -22,9 +22,9 @@ use crate::cli::{Consent, Exit, FAINT, Failure, GOOD, Global, Output, aws_config
   tidewatch config apply new.yaml --to s3://my-audit/tidewatch/ --in 10m --yes
   tidewatch config apply new.yaml --to s3://my-audit/tidewatch/ --dry-run --json
 
-The function reads its configuration there if TIDEWATCH_CONFIG names the same place, slash at the end included. A record
-is handled by the version that was in force when it was made. A sink that the new version has no more drains: what is
-parked for it is delivered still, unless it is forgotten here.
+Versions are kept and can be read; the function `forward` does not go by them yet: its TIDEWATCH_CONFIG names a document. A
+record is meant to be handled by the version that was in force when it was made. A sink that the new version has no
+more is noted as draining, unless it is forgotten here.
 Exit status: 0 applied; 2 the document has faults, or would be in force too soon; 1 anything else.")]
 pub(super) struct ApplyArgs {
     /// The document: a path, file:///path, s3://bucket/key or ssm:NAME

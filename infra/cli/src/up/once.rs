@@ -71,7 +71,7 @@ pub(super) async fn run(
     let start = OffsetDateTime::from_unix_timestamp(begun.start).map_err(|error| error.to_string())?;
     let spacing: time::Duration = SPAN / i32::try_from(args.events).unwrap_or(i32::MAX);
     let traffic = Arc::new(steps(args.seed, start, spacing, args.events));
-    let injected = forward(global, args, directory, clock, &begun, &traffic).await?;
+    let injected = Box::pin(forward(global, args, directory, clock, &begun, &traffic)).await?;
     if let Some(plant) = args.plant {
         spoil(plant, &traffic, &directory.events())
             .map_err(|error| format!("cannot plant a fault: {error}"))?;

@@ -51,6 +51,10 @@ pub struct ConditionError {
 
 /// Levels of brackets and negations.
 const MAX_DEPTH: usize = 32;
+/// Operators and functions that DynamoDB takes in an expression.
+const MAX_OPERATORS: usize = 300;
+/// Bytes of the expression: DynamoDB takes 4 KB, with what a session's search and the types add.
+const MAX_EXPRESSION: usize = 4_000;
 
 /// Names and values of an expression, each with a placeholder of its own.
 #[derive(Debug, Clone, Default)]
@@ -110,10 +114,14 @@ impl FromStr for Condition {
             left: text,
             all: text,
             depth: 0,
+            operators: 0,
         };
         let condition = parser.or()?;
         if !parser.left.is_empty() {
             return Err(parser.due("&&, || or the end is due"));
+        }
+        if condition.write(&mut Expression::default()).len() > MAX_EXPRESSION {
+            return Err(parser.due("before it, fewer comparisons were due: DynamoDB takes 4 KB"));
         }
         Ok(condition)
     }
@@ -123,6 +131,7 @@ struct Parser<'t> {
     left: &'t str,
     all: &'t str,
     depth: usize,
+    operators: usize,
 }
 
 /// A name or a value.
@@ -133,7 +142,12 @@ enum Operand {
 
 impl Parser<'_> {
     fn due(&self, due: &'static str) -> ConditionError {
-        let read = self.all.len() - self.left.len();
+        self.due_at(self.left.len(), due)
+    }
+
+    /// With so much left.
+    fn due_at(&self, left: usize, due: &'static str) -> ConditionError {
+        let read = self.all.len() - left;
         ConditionError {
             at: self.all.get(..read).unwrap_or_default().chars().count() + 1,
             due,
@@ -155,9 +169,18 @@ impl Parser<'_> {
         }
     }
 
+    fn count(&mut self) -> Result<(), ConditionError> {
+        self.operators += 1;
+        match self.operators > MAX_OPERATORS {
+            true => Err(self.due("before it, fewer operators were due: DynamoDB takes 300")),
+            false => Ok(()),
+        }
+    }
+
     fn or(&mut self) -> Result<Condition, ConditionError> {
         let mut condition = self.and()?;
         while self.take("||") {
+            self.count()?;
             condition = Condition::Or(Box::new(condition), Box::new(self.and()?));
         }
         self.skip();
@@ -167,6 +190,7 @@ impl Parser<'_> {
     fn and(&mut self) -> Result<Condition, ConditionError> {
         let mut condition = self.not()?;
         while self.take("&&") {
+            self.count()?;
             condition = Condition::And(Box::new(condition), Box::new(self.not()?));
         }
         Ok(condition)
@@ -178,6 +202,7 @@ impl Parser<'_> {
         }
         self.depth += 1;
         let condition = if self.take("!") {
+            self.count()?;
             Condition::Not(Box::new(self.not()?))
         } else if self.take("(") {
             let condition = self.or()?;
@@ -194,11 +219,12 @@ impl Parser<'_> {
 
     fn call(&mut self) -> Result<Condition, ConditionError> {
         self.skip();
-        let start = self.due("equals(name, value) or contains(name, value) is due");
+        self.count()?;
+        let start = self.left.len();
         let equals = match self.word() {
             "equals" => true,
             "contains" => false,
-            _ => return Err(start),
+            _ => return Err(self.due_at(start, "equals(name, value) or contains(name, value) is due")),
         };
         if !self.take("(") {
             return Err(self.due("( is due"));
@@ -235,26 +261,30 @@ impl Parser<'_> {
 
     fn operand(&mut self) -> Result<Operand, ConditionError> {
         self.skip();
-        let start = self.due("a name, a number or a text in quotes is due");
+        let start = self.left.len();
+        const DUE: &str = "a name, a number or a text in quotes is due";
         if let Some(quote) = self.left.chars().next().filter(|c| matches!(c, '"' | '\'')) {
             return self.text(quote).map(|text| Operand::Value(Value::Text(text)));
         }
         let word = self.word().to_owned();
         match word.as_str() {
-            "" => return Err(start),
+            "" => return Err(self.due_at(start, DUE)),
             "true" | "false" => return Ok(Operand::Value(Value::Bool(word == "true"))),
             _ => {}
         }
         if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
-            let number = value::stored(&word).ok_or(start)?;
+            let number = value::stored(&word).ok_or_else(|| self.due_at(start, DUE))?;
             return Ok(Operand::Value(Value::Number(number)));
         }
         let member = word.strip_prefix("session.").unwrap_or(&word);
+        if member.is_empty() {
+            return Err(self.due("before it, a name was due"));
+        }
         Ok(Operand::Member(member.to_owned()))
     }
 
     fn text(&mut self, quote: char) -> Result<String, ConditionError> {
-        let start = self.due("the text has no end");
+        let start = self.left.len();
         let mut text = String::new();
         let mut chars = self.left.chars();
         chars.next();
@@ -273,7 +303,7 @@ impl Parser<'_> {
                 c => text.push(c),
             }
         }
-        Err(start)
+        Err(self.due_at(start, "the text has no end"))
     }
 }
 
@@ -331,6 +361,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Condition>().unwrap_err().at, at, "{text}");
         }
+        // As many as DynamoDB takes, and not more; in a time that grows with the text only.
+        let chain = |of: &str, count: usize| vec!["equals(a, 1)"; count].join(of);
+        assert!(chain("&&", 100).parse::<Condition>().is_ok());
+        for count in [151, 300_000] {
+            assert!(chain("||", count).parse::<Condition>().is_err());
+        }
+        let error = chain("&&", 149).parse::<Condition>().unwrap_err();
+        assert!(error.due.contains("4 KB"), "{error}");
+        let error = "equals(session., 1)".parse::<Condition>().unwrap_err();
+        assert!(error.due.contains("a name was due"), "{error}");
         let deep = format!("{}equals(a, 1){}", "(".repeat(100_000), ")".repeat(100_000));
         assert!(deep.parse::<Condition>().is_err());
         assert!("!".repeat(100_000).parse::<Condition>().is_err());

@@ -175,6 +175,12 @@ fn read(storage: &mut Section<'_>) -> Config {
     };
     for key in ["audit_retention_period", "retention_period"] {
         if let Some(period) = storage.setting(key, state::teleport::duration) {
+            if !period.is_zero() && period < Duration::from_secs(1) {
+                storage.fault(
+                    key,
+                    "a period of a second at least is due, or 0 to keep events for ever",
+                );
+            }
             config.retention = period;
         }
     }

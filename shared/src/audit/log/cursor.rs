@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Deserialize;
@@ -61,7 +62,8 @@ pub(super) struct Key {
 pub struct CursorError(&'static str);
 
 impl Key {
-    /// Of a row of the index, or of a query's last key.
+    /// Of a row of the index, or of a query's last key; a row of the table may lack the time. None also for a time that is
+    /// no whole number, which Teleport never writes: nobody could go on from there.
     pub(super) fn of(item: &Attributes) -> Option<Self> {
         let text = |name: &str| item.get(name)?.as_s().ok().cloned();
         let number =
@@ -69,9 +71,10 @@ impl Key {
         Some(Self {
             session_id: text("SessionID")?,
             event_index: number("EventIndex")?,
-            created_at: number("CreatedAt")
-                .and_then(|at| at.parse().ok())
-                .unwrap_or_default(),
+            created_at: match item.get("CreatedAt") {
+                Some(_) => number("CreatedAt")?.parse().ok()?,
+                None => 0,
+            },
             date: text("CreatedAtDate").unwrap_or_default(),
         })
     }
@@ -120,6 +123,19 @@ pub(super) fn day(date: Date) -> String {
 pub(super) fn date(text: &str) -> Option<Date> {
     let format = time::macros::format_description!("[year]-[month]-[day]");
     Date::parse(text, &format).ok()
+}
+
+impl Cursor {
+    /// The second up to which a search in ascending order has come, at least.
+    pub fn reached(&self) -> Option<SystemTime> {
+        let at = match (&self.place, self.scope) {
+            (Place::After(Key { created_at: at, .. }) | Place::Second(at), _) => *at,
+            (Place::Start, Scope::Day(date)) => date.midnight().assume_utc().unix_timestamp(),
+            (Place::Start, Scope::Session) => return None,
+        };
+        let at = u64::try_from(at).ok().filter(|at| *at > 0)?;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at))
+    }
 }
 
 impl fmt::Display for Cursor {
@@ -172,15 +188,15 @@ impl FromStr for Cursor {
             Some(1) => true,
             Some(_) => return Err(CursorError("of a later version")),
         };
-        let place = match read.iterator {
-            Some(iterator) => place(iterator.get(), ours)?,
-            None => read.second.map_or(Place::Start, Place::Second),
-        };
         // The page that it was cut from begins where its iterator says: there it is read again.
         let _ = read.event_key;
         let scope = match read.date.as_deref().filter(|date| !date.is_empty()) {
             Some(text) => Scope::Day(date(text).ok_or(CursorError("its date is none"))?),
             None => Scope::Session,
+        };
+        let place = match read.iterator {
+            Some(iterator) => place(iterator.get(), ours, matches!(scope, Scope::Day(_)))?,
+            None => read.second.map_or(Place::Start, Place::Second),
         };
         if let (Scope::Day(date), Place::After(key)) = (scope, &place)
             && key.date != day(date)
@@ -192,7 +208,7 @@ impl FromStr for Cursor {
 }
 
 /// An iterator: a text of JSON, or an object; nothing, or an empty one, is the start.
-fn place(json: &str, ours: bool) -> Result<Place, CursorError> {
+fn place(json: &str, ours: bool, in_day: bool) -> Result<Place, CursorError> {
     const WRONG: CursorError = CursorError("its iterator is not the JSON that is due");
     let inner: String;
     let json = match json.as_bytes().first() {
@@ -212,11 +228,17 @@ fn place(json: &str, ours: bool) -> Result<Place, CursorError> {
     };
     let whole =
         |text: &str| Some(number::plain(text)?.into_owned()).filter(|text| !text.contains(['.', 'e', 'E']));
-    let index = whole(&index).ok_or(CursorError("its EventIndex is no whole number"))?;
+    // Ours name whatever is in the table.
+    let index = match ours {
+        true => number::plain(&index).map(std::borrow::Cow::into_owned),
+        false => whole(&index),
+    };
+    let index = index.ok_or(CursorError("its EventIndex is no whole number"))?;
     let created_at = match member("CreatedAt") {
         Some((at, _)) => whole(&at)
             .and_then(|at| at.parse().ok())
             .ok_or(CursorError("its CreatedAt is no whole number"))?,
+        None if in_day => return Err(CursorError("its iterator lacks CreatedAt")),
         None => 0,
     };
     let date = member("CreatedAtDate").map(|(date, _)| date).unwrap_or_default();
@@ -273,7 +295,9 @@ mod tests {
 
     #[test]
     fn ours_come_back_exactly() {
-        let mut all = vec![after("1795170931001234567"), after("1795170931001234700")];
+        let mut all = ["1795170931001234567", "1795170931001234700", "1.5", "-3"]
+            .map(after)
+            .to_vec();
         for place in [Place::Start, Place::Second(7)] {
             all.push(Cursor { place, ..after("0") });
         }
@@ -326,6 +350,7 @@ mod tests {
             r#"{"date":"2021-07-22","iterator":"{\"SessionID\":\"a\"}"}"#,
             r#"{"date":"2021-07-23","iterator":"{\"CreatedAt\":1,\"CreatedAtDate\":\"2021-07-22\",\"EventIndex\":1,\"SessionID\":\"a\"}"}"#,
             r#"{"date":"2021-07-22","iterator":"{\"CreatedAt\":1,\"CreatedAtDate\":\"2021-07-22\",\"EventIndex\":1.5,\"SessionID\":\"a\"}"}"#,
+            r#"{"date":"2021-07-22","iterator":"{\"CreatedAtDate\":\"2021-07-22\",\"EventIndex\":1,\"SessionID\":\"a\"}"}"#,
             r#"{"date":"2021-07-22","tidewatch":2}"#,
         ] {
             assert!(text.parse::<Cursor>().is_err(), "{text}");

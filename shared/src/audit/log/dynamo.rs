@@ -26,6 +26,8 @@ use crate::table::{self, Kind, Live, Spec, Tables, verify};
 const FATAL: [&str; 4] = ["layout", "keys", "key-type", "ttl-attribute"];
 /// What makes it unusable for a search beside that.
 const FATAL_TO_READERS: [&str; 4] = ["index", "index-keys", "index-type", "index-projection"];
+/// Bytes by which an event is cut further if it is refused as too large all the same: should DynamoDB count otherwise.
+const SPARE: usize = 4096;
 /// How often an event that collides with others is given another index.
 const PLACES: u8 = 8;
 
@@ -196,9 +198,8 @@ impl Dynamo {
     /// Stores an event under its key if nothing is there; see [`Log::emit`](super::Log::emit).
     pub(super) async fn put(&self, event: &Prepared) -> Result<Outcome, LogError> {
         let expires = self.expires();
-        let (mut row, mut payload) = self.fitted(event, expires, None)?;
-        // Of the payload as it is at its own place: elsewhere it may have to be cut a little more.
-        let own = payload.clone();
+        let mut spare = 0;
+        let (mut row, mut payload) = self.fitted(event, expires, None, spare)?;
         let mut tries = Tries::new(self);
         let mut outcome = Outcome::Stored;
         // A try whose answer was lost may be what the next one finds.
@@ -230,11 +231,17 @@ impl Dynamo {
                             return Err(self.error(ErrorKind::AlreadyExists, what));
                         }
                         Some(_) => {
-                            (row, payload) = self.fitted(event, expires, Some(index(&own, place)))?;
+                            let index = index(&payload, place);
+                            row.insert("EventIndex".to_owned(), index);
                             (outcome, ours) = (Outcome::Moved, false);
                             place += 1;
                         }
                     }
+                }
+                Err(Fault::Final(ErrorKind::TooLarge, _)) if spare == 0 => {
+                    spare = SPARE;
+                    let index = row.get("EventIndex").cloned();
+                    (row, payload) = self.fitted(event, expires, index, spare)?;
                 }
                 Err(fault) => {
                     ours |= matches!(fault, Fault::Unknown(_));
@@ -250,12 +257,13 @@ impl Dynamo {
         event: &Prepared,
         expires: Option<u64>,
         index: Option<AttributeValue>,
+        spare: usize,
     ) -> Result<(Attributes, Vec<u8>), LogError> {
         let mut row = event.row(expires);
         if let Some(index) = index {
             row.insert("EventIndex".to_owned(), index);
         }
-        let trimmed = trim::fit(&mut row).map_err(|what| {
+        let trimmed = trim::fit(&mut row, spare).map_err(|what| {
             let (uid, event_type) = (shown(&event.uid), shown(&event.event_type));
             self.error(
                 ErrorKind::TooLarge,

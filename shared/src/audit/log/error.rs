@@ -1,5 +1,7 @@
 //! What can go wrong with the audit log. The kind says what to do; no message holds contents of an event.
 
+use std::fmt;
+
 use crate::state::ErrorKind;
 use crate::state::fault::Fault;
 
@@ -36,19 +38,43 @@ impl LogError {
     }
 }
 
+/// An event with whatever was missing filled in, as canonical JSON. Its contents are not in its `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Completed(String);
+
+impl Completed {
+    pub(super) fn new(line: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(line).into_owned())
+    }
+
+    /// The JSON, to emit it again.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Completed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Completed({} bytes)", self.0.len())
+    }
+}
+
 /// Why an event is not in every backend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmitError {
     /// The event itself cannot be stored, by any backend; nothing was sent. Sending it again is of no use.
     #[error("the event is refused: {0}")]
     Refused(String),
-    /// Some backends failed. Emitting the same event again is safe: those that have it drop it.
+    /// Some backends failed. Emit `event` again: the tables that have it drop it. What was given to `emit` is the same
+    /// event only if it had a `time`.
     #[error("event {uid} of type {event_type}: {}{}", list(.failed), also(.stored))]
     Failed {
-        /// The event's uid as it was stored; emit it again with this one.
+        /// The event's uid as it was stored.
         uid: String,
         /// The event's type.
         event_type: String,
+        /// The event, whatever was missing filled in: emit this again.
+        event: Completed,
         /// The backends that failed, and why.
         failed: Vec<LogError>,
         /// The backends that have it.

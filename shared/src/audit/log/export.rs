@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::{self, FuturesUnordered, Stream, StreamExt};
+use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 use time::Date;
+use tokio::task::JoinSet;
 
 use super::condition::Condition;
 use super::cursor::{Cursor, Key, Place, Scope, date, day};
@@ -17,6 +17,7 @@ use super::error::LogError;
 use super::pages::{Found, In, Page, Pages, decode, sort};
 use super::search::{Order, days, seconds, tell};
 use crate::audit::canonical::Canonical;
+use crate::audit::item;
 use crate::state::ErrorKind;
 
 /// What is exported.
@@ -30,6 +31,8 @@ pub struct Export {
     pub types: Vec<String>,
     /// Only events for which this holds.
     pub condition: Option<Condition>,
+    /// Whether each event comes with its row as it is stored, for whoever hands it on as a stream record.
+    pub rows: bool,
     /// How many days are read at a time. With 1 the days come in order.
     pub parallel: usize,
     /// Where an earlier export of the same range came to.
@@ -49,6 +52,8 @@ pub struct Part {
     pub units: f64,
     /// Rows that are no events that can be read; they were logged by their keys and left out.
     pub unreadable: usize,
+    /// Rows that are no events, such as `CHUNK#`.
+    pub no_events: usize,
 }
 
 /// Where an export came to. Its text is opaque to callers, and grows with the days that are read at a time.
@@ -80,6 +85,7 @@ impl Export {
             to,
             types: Vec::new(),
             condition: None,
+            rows: false,
             parallel: 4,
             position: None,
         }
@@ -157,7 +163,8 @@ impl FromStr for Position {
 impl Dynamo {
     /// The events of a range, part by part, as they are asked for: a part is a page of at most 1 MB, one for each of the
     /// days that are read at a time is held, never more. Each part says where to go on after it, in this process or
-    /// another; what was read beyond it is read again then.
+    /// another; what was read beyond it is read again then. Pages are read on tasks of their own, so a part may be taken as
+    /// late as one likes.
     ///
     /// Parts of different days may come in any order, those of a day in its own. What is written meanwhile may or may not
     /// be seen; no row that is in the index when its page is read is skipped.
@@ -184,12 +191,14 @@ type Answered = (Date, Result<Option<Page>, LogError>);
 struct Reading {
     pages: Pages,
     last: Date,
+    rows: bool,
     parallel: usize,
     /// What the parts that were handed out say.
     position: Position,
     /// Open days that no page is asked for.
     waiting: Vec<(Date, Place)>,
-    asked: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// Each on its own: the time that a request may take must not pass while the parts' taker is busy. Ended when dropped.
+    asked: JoinSet<Answered>,
     out: Canonical,
 }
 
@@ -214,19 +223,20 @@ impl Reading {
         Ok(Self {
             pages: Pages::new(log, range, Order::Ascending, &export.types, condition),
             last,
+            rows: export.rows,
             parallel: export.parallel.clamp(1, 64),
             // The oldest is taken from the end.
             waiting: position.open.clone().into_iter().rev().collect(),
             position,
-            asked: FuturesUnordered::new(),
+            asked: JoinSet::new(),
             out: Canonical::default(),
         })
     }
 
     fn ask(&mut self, date: Date, place: Place) {
         let pages = self.pages.clone();
-        let asked = async move { (date, pages.page(In::Day(date), &place, None).await) };
-        self.asked.push(Box::pin(asked));
+        self.asked
+            .spawn(async move { (date, pages.page(In::Day(date), &place, None).await) });
     }
 
     async fn part(&mut self) -> Result<Option<Part>, LogError> {
@@ -241,9 +251,10 @@ impl Reading {
                 break;
             }
         }
-        let Some((date, page)) = self.asked.next().await else {
+        let Some(read) = self.asked.join_next().await else {
             return Ok(None);
         };
+        let (date, page) = read.map_err(|ended| self.pages.ended(&ended))?;
         let page = page?;
         let mut part = Part {
             events: Vec::new(),
@@ -251,13 +262,18 @@ impl Reading {
             position: self.position.clone(),
             units: 0.0,
             unreadable: 0,
+            no_events: 0,
         };
         let mut last = None;
         if let Some(page) = page {
             part.units = page.units;
             for item in &page.items {
                 match decode(item, &mut self.out) {
-                    Ok(found) => part.events.extend(found),
+                    Ok(Some(mut found)) => {
+                        found.row = self.rows.then(|| item::json(item));
+                        part.events.push(found);
+                    }
+                    Ok(None) => part.no_events += 1,
                     Err(what) => {
                         part.unreadable += 1;
                         tell(Key::of(item).as_ref(), &what);

@@ -1,8 +1,8 @@
 //! `file:///dir` and `stdout://`: a line an event, for people and collectors. At least once: what is emitted again is
 //! written again.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ pub(super) struct Lines {
 
 #[derive(Debug, Clone)]
 enum To {
-    Dir(PathBuf),
+    Dir(PathBuf, Arc<Mutex<()>>),
     Stdout(Arc<Mutex<Tearing>>),
 }
 
@@ -39,7 +39,7 @@ impl Lines {
         std::fs::create_dir_all(dir).map_err(|error| failed(&name, &error))?;
         Ok(Self {
             name,
-            to: To::Dir(dir.to_owned()),
+            to: To::Dir(dir.to_owned(), Arc::default()),
         })
     }
 
@@ -60,7 +60,10 @@ impl Lines {
         let (to, day) = (self.to.clone(), day(clock));
         // A pipe that nobody reads blocks, and must not block the runtime.
         let written = tokio::task::spawn_blocking(move || match to {
-            To::Dir(dir) => append(&dir, &day, &line),
+            To::Dir(dir, alone) => {
+                let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
+                append(&dir, &day, &line)
+            }
             To::Stdout(tearing) => print(&tearing, &line),
         });
         let written = written
@@ -86,26 +89,40 @@ fn day(clock: &Clock) -> String {
     )
 }
 
-/// One write at the file's end, so that lines of several processes do not mix.
+/// Writes a line at the file's end, under the file's lock, so that lines of several processes of ours do not mix. What is
+/// there is never cut: half a line, left by a full disk or a killed process, stays, and the next begins behind it.
 fn append(dir: &Path, day: &str, line: &[u8]) -> io::Result<()> {
     let name = format!("{day}.00:00:00.log");
     let path = dir.join(&name);
-    let new = !path.exists();
     let mut options = OpenOptions::new();
-    options.create(true).append(true);
+    options.create(true).read(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
     let mut file = options.open(&path)?;
-    let before = file.metadata()?.len();
-    if let Err(error) = file.write_all(line) {
-        // A full disk must not leave half a line, which would spoil the next.
-        let _ = file.set_len(before);
-        return Err(error);
+    match file.lock() {
+        // A file system without locks: this process is alone by its own.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+        locked => locked?,
     }
-    if new {
+    if is_torn(&mut file)? {
+        file.write_all(b"\n")?;
+    }
+    file.write_all(line)?;
+    if !std::fs::read_link(dir.join(NEWEST)).is_ok_and(|to| to == Path::new(&name)) {
         link(dir, &name);
     }
     Ok(())
+}
+
+/// Whether the file's last line has no end.
+fn is_torn(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 /// Points the link to the newest file; that it cannot is no reason to fail an event that is written.

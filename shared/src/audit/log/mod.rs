@@ -41,7 +41,7 @@ pub use condition::{Condition, ConditionError, Value};
 pub use config::Config;
 pub use cursor::{Cursor, CursorError};
 pub use dynamo::{Dynamo, Outcome};
-pub use error::{EmitError, LogError};
+pub use error::{Completed, EmitError, LogError};
 pub use export::{Export, Part, Position};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
@@ -82,6 +82,8 @@ enum Kept {
 pub struct Emitted {
     /// Its uid, as it was or as it was filled in; empty for the types that have none.
     pub uid: String,
+    /// The event as it was stored, whatever was missing filled in.
+    pub event: Completed,
     /// What became of it, in the order of the backends. Files and standard output recognise no repetition.
     pub outcomes: Vec<Outcome>,
 }
@@ -164,7 +166,8 @@ impl Log {
 
     /// Stores an event, a JSON object, in every backend, at the same time. What is missing is filled in: `ei` 0, `time`
     /// now in milliseconds, `uid`. Emitting an event again is safe: a table that has it drops it, also while another call
-    /// stores it.
+    /// stores it. An event without `time` gets another one each time, and so is another event: emit again what the answer or
+    /// the error gives as `event`.
     ///
     /// In a table an event that takes more than DynamoDB's 400 KB has its longest strings cut, as little as makes it fit,
     /// each with a mark `...[trimmed: <bytes> bytes, sha256 <hash>]` at its end.
@@ -178,14 +181,7 @@ impl Log {
     /// number that cannot be kept exactly. [`EmitError::Failed`] names each backend that failed, and those that have it.
     pub async fn emit(&self, event: &str) -> Result<Emitted, EmitError> {
         let prepared = Prepared::new(event, &self.clock, &self.random).map_err(EmitError::Refused)?;
-        let line = match self
-            .backends
-            .iter()
-            .any(|backend| matches!(backend.0, Kept::Lines(_)))
-        {
-            true => prepared.line(),
-            false => Vec::new(),
-        };
+        let line = prepared.line();
         let (prepared, line) = (&prepared, &line);
         let puts = self.backends.iter().map(|backend| async move {
             match &backend.0 {
@@ -203,15 +199,18 @@ impl Log {
                 Err(error) => failed.push(error),
             }
         }
+        let event = Completed::new(line);
         if failed.is_empty() {
             return Ok(Emitted {
                 uid: prepared.uid.clone(),
+                event,
                 outcomes,
             });
         }
         Err(EmitError::Failed {
             uid: shown(&prepared.uid),
             event_type: shown(&prepared.event_type),
+            event,
             failed,
             stored,
         })
@@ -222,7 +221,7 @@ impl Log {
         &self,
         events: impl IntoIterator<Item = &'a str>,
     ) -> Vec<Result<Emitted, EmitError>> {
-        let emits: Vec<_> = events.into_iter().map(|event| self.emit(event)).collect();
+        let emits = events.into_iter().map(|event| self.emit(event));
         stream::iter(emits).buffered(AT_ONCE).collect().await
     }
 

@@ -30,6 +30,8 @@ pub struct Found {
     pub created_at: i64,
     /// The event as canonical JSON.
     pub json: String,
+    /// The row in DynamoDB's JSON, as a stream's `NewImage` has it, where an [`Export`](super::Export) asked for it.
+    pub row: Option<String>,
     /// Id and order, for our own use.
     pub(super) key: u128,
     pub(super) at: i128,
@@ -103,6 +105,11 @@ impl Pages {
             filter: (!filters.is_empty()).then(|| filters.join(" AND ")),
             expression,
         }
+    }
+
+    /// The task of a page ended without it.
+    pub(super) fn ended(&self, ended: &tokio::task::JoinError) -> LogError {
+        self.log.error(ErrorKind::Unavailable, ended.to_string())
     }
 
     /// Whether rows may be read and not answered.
@@ -223,6 +230,7 @@ pub(super) fn decode(row: &Attributes, out: &mut Canonical) -> Result<Option<Fou
         );
     Ok(Some(Found {
         json: String::from_utf8_lossy(out.get(payload.range.clone())).into_owned(),
+        row: None,
         key: event.key,
         id: event.id,
         session_id: event.session_id.into_owned(),

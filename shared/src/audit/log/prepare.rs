@@ -8,6 +8,7 @@ use time::{OffsetDateTime, UtcOffset};
 use super::value::{self, Unfit};
 use crate::audit::canonical::Canonical;
 use crate::audit::item;
+use crate::audit::row::CHUNK;
 use crate::clock::Clock;
 use crate::random::Random;
 use crate::state::fault::Attributes;
@@ -95,6 +96,11 @@ impl Prepared {
         if session_id.len() > MAX_KEY {
             return Err(wrong("its sid or uid is longer than a key of DynamoDB"));
         }
+        if session_id.starts_with(CHUNK) {
+            return Err(wrong(
+                "its sid or uid begins with CHUNK#, as only bookkeeping rows do, which no search shows",
+            ));
+        }
         let date = at.date();
         Ok(Self {
             uid,
@@ -118,7 +124,7 @@ impl Prepared {
     }
 }
 
-/// A type as an error may tell it: it should be a word, but might be anything.
+/// A type or a key as an error may tell it: it should be a word, but might be anything.
 pub(super) fn shown(event_type: &str) -> String {
     event_type.chars().take(64).flat_map(char::escape_debug).collect()
 }

@@ -30,7 +30,7 @@ pub struct Search {
     pub to: SystemTime,
     /// Only these types; all if empty.
     pub types: Vec<String>,
-    /// Only this session, read from the table itself.
+    /// Only this session, read from the table itself, in the order of indexes.
     pub session: Option<String>,
     /// Only events for which this holds.
     pub condition: Option<Condition>,
@@ -57,7 +57,9 @@ pub enum Order {
 /// A page of events.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// In the order of their times within this answer; the second is what orders one answer after the other.
+    /// In the order of their times within this answer; the second is what orders one answer after the other. Those of a
+    /// session are read in the order of their indexes, so times may go back from one answer to the next: who wants the
+    /// order of times reads to the end and sorts by [`Order::sort`].
     pub events: Vec<Found>,
     /// Where the next answer goes on; none if all was read.
     pub cursor: Option<Cursor>,
@@ -200,6 +202,11 @@ enum Beside {
 }
 
 impl Order {
+    /// Sorts events by their times; those of a session at one time by their indexes.
+    pub fn sort(self, events: &mut [Found]) {
+        sort(events, self);
+    }
+
     fn begin(self, first: Date, last: Date) -> Date {
         match self {
             Self::Ascending => first,
@@ -231,6 +238,8 @@ struct Filling<'s> {
     scanned: usize,
     units: f64,
     unreadable: usize,
+    /// Rows that a page with a filter reads at least.
+    least: usize,
     out: Canonical,
 }
 
@@ -243,6 +252,7 @@ impl<'s> Filling<'s> {
             scanned: 0,
             units: 0.0,
             unreadable: 0,
+            least: FIRST,
             out: Canonical::default(),
         }
     }
@@ -267,6 +277,9 @@ impl<'s> Filling<'s> {
             };
             self.scanned += page.scanned;
             self.units += page.units;
+            if page.items.is_empty() {
+                self.least = self.least.saturating_mul(2);
+            }
             if let Some(cut) = self.take(&page, place) {
                 return Ok(Some(cut));
             }
@@ -325,7 +338,9 @@ impl<'s> Filling<'s> {
         let share = |left: usize, of: usize| left.saturating_mul(self.scanned) / of.max(1);
         let by_bytes = share(MAX_ANSWER.saturating_sub(self.bytes), self.bytes);
         let by_count = left.map_or(usize::MAX, |left| share(left, self.events.len()).max(left));
-        Some(by_bytes.min(by_count).max(1))
+        // Those that match may all have stood together: more and more is read until there is another.
+        let least = if pages.is_filtered() { self.least } else { 1 };
+        Some(by_bytes.min(by_count).max(least))
     }
 
     fn end(mut self, left: Option<(Scope, Place)>) -> Answer {

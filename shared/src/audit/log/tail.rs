@@ -18,15 +18,16 @@ pub struct Tail {
     search: Search,
     since: SystemTime,
     /// The look that is under way began then.
-    looked: SystemTime,
+    begun: SystemTime,
+    /// The last look that came to its end began then.
+    looked: Option<SystemTime>,
     told: HashMap<u128, i64>,
-    begun: bool,
 }
 
 impl Tail {
     /// Tells events from `since` on. `search` says which; its times, order and cursor are not looked at.
     pub fn new(log: &Dynamo, since: SystemTime, search: Search) -> Self {
-        let looked = log.clock().now();
+        let begun = log.clock().now();
         Self {
             log: log.clone(),
             search: Search {
@@ -36,37 +37,43 @@ impl Tail {
                 ..search
             },
             since,
-            looked,
+            begun,
+            looked: None,
             told: HashMap::new(),
-            begun: false,
         }
     }
 
     /// A page of events that were not told yet, and whether there may be more at once; if not, the caller waits before
-    /// it looks again. Cost as [`Dynamo::search`] over the last five minutes, or since the last look if that is longer ago.
+    /// it looks again. Cost as [`Dynamo::search`] over the last five minutes, or since the last look that came to its end if that is longer ago.
     ///
     /// # Errors
     /// As [`Dynamo::search`]; the same look can be taken again.
     pub async fn next(&mut self) -> Result<(Vec<Found>, bool), LogError> {
         if self.search.cursor.is_none() {
+            // Our clock may be set back; what was forgotten must not be looked at again.
             let now = self.log.clock().now();
-            if self.begun {
-                // From before the last look: what was written since lies there.
-                let from = self.looked.checked_sub(TAIL_WINDOW).unwrap_or(self.since);
-                self.search.from = from.max(self.since);
-                let oldest = seconds(self.search.from);
-                self.told.retain(|_, created_at| *created_at >= oldest);
-            }
+            self.begun = self.looked.map_or(now, |looked| looked.max(now));
+            // From before the last look that came to its end, however long ago: what was written since lies there.
+            let from = self.looked.and_then(|looked| looked.checked_sub(TAIL_WINDOW));
+            self.search.from = from.map_or(self.since, |from| from.max(self.since));
             // Clocks of writers may be ahead of ours.
-            self.search.to = now + TAIL_WINDOW;
-            self.looked = now;
+            self.search.to = self.begun + TAIL_WINDOW;
         }
         let answer = self.log.search(&self.search).await?;
-        self.begun = true;
         self.search.cursor = answer.cursor;
+        // The next look begins there: what is older need not be remembered.
+        let oldest = self.begun.checked_sub(TAIL_WINDOW).map_or(i64::MIN, seconds);
         let told = &mut self.told;
         let mut events = answer.events;
-        events.retain(|event| told.insert(event.key, event.created_at).is_none());
-        Ok((events, self.search.cursor.is_some()))
+        events.retain(|event| match event.created_at >= oldest {
+            true => told.insert(event.key, event.created_at).is_none(),
+            false => !told.contains_key(&event.key),
+        });
+        let more = self.search.cursor.is_some();
+        if !more {
+            self.looked = Some(self.begun);
+            told.retain(|_, created_at| *created_at >= oldest);
+        }
+        Ok((events, more))
     }
 }

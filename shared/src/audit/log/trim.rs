@@ -14,9 +14,13 @@ const LEAST: usize = 256;
 /// What identifies an event stays whole.
 const KEPT: [&str; 7] = ["event", "code", "uid", "time", "sid", "cluster_name", "user"];
 
-/// Cuts the event in `item` until the item is stored. Answers whether there was need to; an error says how large it stays.
-pub(super) fn fit(item: &mut Attributes) -> Result<bool, String> {
-    let before = size(item);
+/// Cuts the event in `item` until the item is stored, with so many bytes to spare. Answers whether there was need to; an
+/// error says how large it stays.
+///
+/// What is cut depends on the event alone, neither on how long it is kept nor on the index that it is stored under:
+/// emitted again by another process it is the same.
+pub(super) fn fit(item: &mut Attributes, spare: usize) -> Result<bool, String> {
+    let before = fullest(item) + spare;
     let Some(excess) = before.checked_sub(MAX_ITEM).filter(|excess| *excess > 0) else {
         return Ok(false);
     };
@@ -30,6 +34,21 @@ pub(super) fn fit(item: &mut Attributes) -> Result<bool, String> {
     };
     each(fields, &mut |text| cut(text, cap));
     Ok(true)
+}
+
+/// The size of an item with the longest numbers in the attributes that may be others another time.
+fn fullest(item: &Attributes) -> usize {
+    let varying = [
+        ("Expires", u64::MAX.to_string()),
+        ("EventIndex", i64::MIN.to_string()),
+    ];
+    let one = |name: &str, value: AttributeValue| size(&Attributes::from([(name.to_owned(), value)]));
+    let changed = varying.into_iter().map(|(name, longest)| {
+        let there = item.get(name).map_or(0, |value| one(name, value.clone()));
+        (there, one(name, AttributeValue::N(longest)))
+    });
+    let (there, longest) = changed.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    size(item).saturating_sub(there) + longest
 }
 
 fn too_large(bytes: usize) -> String {
@@ -116,8 +135,8 @@ mod tests {
             ("c", text(1_000)),
             ("user", text(2_000)),
         ]);
-        assert_eq!(fit(&mut large), Ok(true));
-        let after = size(&large);
+        assert_eq!(fit(&mut large, 0), Ok(true));
+        let after = fullest(&large);
         assert!((MAX_ITEM - 8..=MAX_ITEM).contains(&after), "{after}");
         assert_eq!((length(&large, "c"), length(&large, "user")), (1_000, 2_000));
         let cut = large["FieldsMap"].as_m().unwrap()["a"].as_s().unwrap();
@@ -126,23 +145,39 @@ mod tests {
             "{}",
             &cut[cut.len() - 70..]
         );
-        assert_eq!(fit(&mut large), Ok(false));
+        assert_eq!(fit(&mut large, 0), Ok(false));
     }
 
     #[test]
     fn what_has_nothing_to_cut_is_refused() {
         let numbers = vec![AttributeValue::N("1".to_owned()); 200_000];
-        let refused = fit(&mut item(vec![("n", AttributeValue::L(numbers))])).unwrap_err();
+        let refused = fit(&mut item(vec![("n", AttributeValue::L(numbers))]), 0).unwrap_err();
         assert!(refused.contains("409600"), "{refused}");
-        assert!(fit(&mut item(vec![("uid", text(500_000))])).is_err());
+        assert!(fit(&mut item(vec![("uid", text(500_000))]), 0).is_err());
     }
 
     #[test]
     fn an_item_of_the_very_size_is_left_alone() {
-        let empty = size(&item(vec![("a", text(0))]));
+        let empty = fullest(&item(vec![("a", text(0))]));
         let mut just = item(vec![("a", AttributeValue::S("x".repeat(MAX_ITEM - empty)))]);
-        assert_eq!((size(&just), fit(&mut just)), (MAX_ITEM, Ok(false)));
+        assert_eq!((fullest(&just), fit(&mut just, 0)), (MAX_ITEM, Ok(false)));
         let mut over = item(vec![("a", AttributeValue::S("x".repeat(MAX_ITEM - empty + 1)))]);
-        assert_eq!(fit(&mut over), Ok(true));
+        assert_eq!(fit(&mut over, 0), Ok(true));
+        // Whatever its index and its end are, it is cut to the same; with bytes to spare, to less.
+        for (index, expires) in [
+            ("0", None),
+            ("4611686018427387903", None),
+            ("-77", Some("1826668983")),
+        ] {
+            let mut same = item(vec![("a", AttributeValue::S("x".repeat(MAX_ITEM - empty + 1)))]);
+            same.insert("EventIndex".to_owned(), AttributeValue::N(index.to_owned()));
+            same.extend(expires.map(|at| ("Expires".to_owned(), AttributeValue::N(at.to_owned()))));
+            assert_eq!(fit(&mut same, 0), Ok(true));
+            assert_eq!(same["FieldsMap"], over["FieldsMap"]);
+            assert_eq!(
+                (fit(&mut same, 4096), fullest(&same)),
+                (Ok(true), MAX_ITEM - 4096)
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::value::RawValue;
 
+use super::prepare::shown;
 use crate::audit::legacy::Members;
 use crate::audit::number;
 use crate::state::fault::Attributes;
@@ -31,7 +32,7 @@ impl Unfit {
     }
 
     fn at(mut self, name: &str) -> Self {
-        self.path.push(name.chars().take(64).collect());
+        self.path.push(shown(name));
         self
     }
 }
@@ -161,6 +162,10 @@ mod tests {
             (
                 "{\"a\":[0,{\"b\":1e999}]}",
                 "a number that DynamoDB does not keep exactly: 38 digits, 1E-130 to 9.99E+125 at a.1.b",
+            ),
+            (
+                "{\"a\\u001b\\u202e\":1e999}",
+                "a number that DynamoDB does not keep exactly: 38 digits, 1E-130 to 9.99E+125 at a\\u{1b}\\u{202e}",
             ),
             ("{\"a\":\"\\ud800\"}", "a string that is no Unicode text at a"),
         ] {
