@@ -24,6 +24,8 @@ pub struct Findings {
     pub files: usize,
     /// Lines that had to be found.
     pub expected: usize,
+    /// Rows found in the lake.
+    pub rows: usize,
     /// Poison rows found in quarantine.
     pub quarantined: usize,
     /// Every finding by kind: how many, and the first of them.
@@ -214,7 +216,7 @@ pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The beginning of a line, safe to print.
-fn short(line: &[u8]) -> String {
+pub(super) fn short(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let begin: String = text
         .chars()

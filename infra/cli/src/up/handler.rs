@@ -124,7 +124,7 @@ pub fn planted(forwarder: Forwarder, plant: Option<Plant>) -> Forwarder {
                 calls: AtomicUsize::new(0),
             })
         }),
-        Some(Plant::Double | Plant::Reorder | Plant::Tear | Plant::Forget) | None => forwarder,
+        _ => forwarder,
     }
 }
 

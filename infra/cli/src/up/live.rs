@@ -112,7 +112,7 @@ pub(super) async fn run(
         let state = watched.live(directory, &sdk, args.rate, show);
         let told = if global.json { tell_json } else { tell };
         let tasks = async {
-            tasks.run(DRAINS, FILES, told).await;
+            tasks.run(DRAINS, FILES, std::future::pending(), told).await;
             Ok(())
         };
         tokio::try_join!(

@@ -12,7 +12,7 @@
 //! | `once`, `live` | the two ways to run |
 //! | `watched` | state beside the audit events: traffic, its mapping into the watch log, a watcher of that |
 //! | [`trouble`] | what the sink suffers |
-//! | [`check`], `plant`, `summary` | what came out against what had to; sabotage that the check must find; the report |
+//! | [`check`], `lake`, `plant`, `summary` | what came out against what had to; sabotage that the check must find; the report |
 //! | `tasks` | drain and lake, under their leases |
 //! | [`state`] | what survives a restart |
 
@@ -21,6 +21,7 @@ mod endpoint;
 mod events;
 pub mod handler;
 pub mod json;
+mod lake;
 mod live;
 mod once;
 mod plant;

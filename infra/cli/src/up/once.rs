@@ -9,14 +9,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
 use time::{OffsetDateTime, Time};
+use tokio::sync::oneshot;
 
 use super::check::{check, check_also};
 use super::endpoint::Endpoint;
+use super::lake::check_lake;
 use super::plant::spoil;
 use super::route::Router;
 use super::state::{Directory, Progress, Run};
 use super::summary::{Injected, Rows, Summary};
-use super::tasks::{Done, Tasks, filed};
+use super::tasks::{Done, Tasks};
 use super::traffic::{Step, steps};
 use super::trouble::{Plan, Trouble, Troubles};
 use super::{Plant, UpArgs, handler, reader, tables, writer};
@@ -73,20 +75,15 @@ pub(super) async fn run(
     let traffic = Arc::new(steps(args.seed, start, spacing, args.events));
     let injected = Box::pin(forward(global, args, directory, clock, &begun, &traffic)).await?;
     if let Some(plant) = args.plant {
-        spoil(plant, &traffic, &directory.events())
+        spoil(plant, &traffic, &directory.events(), &directory.lake())
             .map_err(|error| format!("cannot plant a fault: {error}"))?;
     }
     let mut found = check(&traffic, &directory.events(), &directory.quarantine())
         .map_err(|error| format!("cannot check the output: {error}"))?;
     let also = check_also(&traffic, handler::REMOTE, &directory.remote(), &mut found);
     also.map_err(|error| format!("cannot check the output: {error}"))?;
-    let rows = filed(&directory.lake()).map_err(|error| format!("cannot check the lake: {error}"))?;
-    if rows != found.expected {
-        found.add(
-            "wrong in the lake",
-            format!("{rows} rows, {} are due", found.expected),
-        );
-    }
+    check_lake(&traffic, &directory.lake(), &mut found)
+        .map_err(|error| format!("cannot check the lake: {error}"))?;
     injected.note_absent(&mut found);
     let given_up = injected.mapping.exhausted + injected.mapping.too_old;
     if given_up > 0 {
@@ -204,13 +201,19 @@ async fn forward(
         }
         Err(error) => tracing::warn!(%error, "a task failed"),
     };
+    let (all, stop) = oneshot::channel::<()>();
     let work = async {
-        let forwarded = async { tokio::try_join!(write, read, forward).map(|_: ((), (), ())| ()) };
-        tokio::select! {
-            ended = forwarded => ended?,
-            () = tasks.run(DRAINS, FILES, told) => {}
-        }
-        tasks.finish(DRAINS).await
+        let forwarded = async {
+            tokio::try_join!(write, read, forward)?;
+            drop(all);
+            Ok(())
+        };
+        let tasked = async {
+            tasks.run(DRAINS, FILES, async { drop(stop.await) }, told).await;
+            Ok::<(), String>(())
+        };
+        tokio::try_join!(forwarded, tasked)?;
+        tasks.finish(DRAINS, told).await
     };
     let moved = || {
         (

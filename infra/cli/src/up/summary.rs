@@ -151,7 +151,7 @@ impl Summary {
             list(self.injected.faults()),
             list(self.injected.troubles()),
             self.injected.tasks.drained,
-            self.injected.tasks.filed,
+            found.rows,
         );
         for (kind, wrong) in &found.wrong {
             text.push_str(&format!("{}: {}\n", paint(ERROR, kind), wrong.count));

@@ -1,7 +1,7 @@
 //! The tasks beside the function: drain, and lake, each under its lease on the state table.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,13 +15,16 @@ use tidewatch::lake::{Lake, Limits};
 use tidewatch::maintain::{Turn, leased};
 use tidewatch::objects::Objects;
 use tidewatch::random::Random;
-use tidewatch::state::{Backend, Config, Layout};
+use tidewatch::state::{Backend, Config, ErrorKind, Layout, LockConfiguration};
 
 use super::check::files;
 use super::state::Directory;
 use super::tables::STATE_TABLE;
 use crate::esm::Handler;
 
+/// The tasks, by the names of their leases.
+const DRAIN: &str = "drain";
+const LAKE: &str = "lake";
 /// How long a run of a task may take.
 const TURN: Duration = Duration::from_secs(60);
 /// What an invocation by a task has.
@@ -75,7 +78,8 @@ impl Invoke for InThisProcess {
 }
 
 impl Tasks {
-    /// Over the places of a directory, and a state table that is there.
+    /// Over the places of a directory, and a state table that is there. Leases that stand there are broken: this process
+    /// has the directory for itself, so who held them was killed.
     ///
     /// # Errors
     /// What the endpoint answered.
@@ -93,6 +97,16 @@ impl Tasks {
         };
         let random = Random::system();
         let backend = Backend::existing(client, config, clock.clone(), random.clone()).await;
+        let backend = backend.map_err(|error| error.to_string())?;
+        for task in [DRAIN, LAKE] {
+            match backend
+                .delete(&LockConfiguration::new(["maintain", task], TURN).key())
+                .await
+            {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.to_string()),
+                _ => {}
+            }
+        }
         let objects = |dir| Objects::dir(dir, random.clone());
         Ok(Self {
             spool: Spool::new(objects(directory.spool())),
@@ -106,7 +120,7 @@ impl Tasks {
                 handler: Handler::clone(handler),
                 clock: clock.clone(),
             },
-            backend: backend.map_err(|error| error.to_string())?,
+            backend,
             clock: clock.clone(),
             done: Mutex::new(done),
             forgets: Mutex::default(),
@@ -144,7 +158,7 @@ impl Tasks {
             dry_run: false,
         };
         let work = drain(&self.spool, &self.forward, &self.clock, options);
-        let Turn::Ran(report) = Box::pin(leased(&self.backend, "drain", work))
+        let Turn::Ran(report) = Box::pin(leased(&self.backend, DRAIN, work))
             .await
             .map_err(|error| error.to_string())?
         else {
@@ -180,7 +194,7 @@ impl Tasks {
     /// What the state table or the lake answered.
     pub(super) async fn file(&self) -> Result<bool, String> {
         let work = self.lake.run(self.clock.instant() + TURN);
-        let turn = Box::pin(leased(&self.backend, "lake", work)).await;
+        let turn = Box::pin(leased(&self.backend, LAKE, work)).await;
         let Turn::Ran(ran) = turn.map_err(|error| error.to_string())? else {
             return Ok(false);
         };
@@ -189,13 +203,20 @@ impl Tasks {
         Ok(report.complete)
     }
 
-    /// Runs them, each so often, without end. `told` hears of each run that did something, and of failures.
-    pub(super) async fn run(&self, drains: Duration, files: Duration, told: impl Fn(Result<&Done, String>)) {
+    /// Runs them, each so often, until `stop` ends. A turn that has begun goes on to its end: one that was dropped
+    /// would leave its lease standing. `told` hears of each turn that did something, and of failures.
+    pub(super) async fn run(
+        &self,
+        drains: Duration,
+        files: Duration,
+        stop: impl Future<Output = ()> + Send,
+        told: impl Fn(Result<&Done, String>),
+    ) {
+        let stop = stop.shared();
         let each = |every: Duration, lake: bool| {
-            let told = &told;
+            let (told, stop) = (&told, stop.clone());
             async move {
-                loop {
-                    self.clock.sleep(every).await;
+                while self.clock.timeout(every, stop.clone()).await.is_err() {
                     let before = self.done();
                     let turn = if lake {
                         Box::pin(self.file()).await
@@ -214,14 +235,20 @@ impl Tasks {
         tokio::join!(each(drains, false), each(files, true));
     }
 
-    /// Runs them until nothing is left.
+    /// Runs them until nothing is left. `told` hears of what they did.
     ///
     /// # Errors
     /// A message if that takes too long.
-    pub(super) async fn finish(&self, pause: Duration) -> Result<(), String> {
+    pub(super) async fn finish(
+        &self,
+        pause: Duration,
+        told: impl Fn(Result<&Done, String>),
+    ) -> Result<(), String> {
         let mut last = String::new();
         for _ in 0..LAST_TURNS {
-            match (Box::pin(self.drain()).await, Box::pin(self.file()).await) {
+            let turns = (Box::pin(self.drain()).await, Box::pin(self.file()).await);
+            told(Ok(&self.done()));
+            match turns {
                 (Ok(true), Ok(true)) => return Ok(()),
                 (Err(error), _) | (_, Err(error)) => last = error,
                 _ => {}
@@ -233,16 +260,4 @@ impl Tasks {
             self.done()
         ))
     }
-}
-
-/// Rows in the lake, by the ids beside its files, and lines that it took for none.
-///
-/// # Errors
-/// Those of the file system.
-pub(super) fn filed(lake: &Path) -> std::io::Result<usize> {
-    let mut rows = 0;
-    for path in files(&lake.join("_ids"))? {
-        rows += usize::try_from(std::fs::metadata(path)?.len()).unwrap_or_default() / 16;
-    }
-    Ok(rows)
 }

@@ -11,71 +11,57 @@ use tidewatch::clock::Clock;
 use tidewatch::forward::{Outgoing, Sink, SinkError};
 use tidewatch::random::Random;
 
-/// What a sink may suffer.
-const FATES: [&str; 6] = ["refused", "answer lost", "partial", "slow", "hung", "hung late"];
+use crate::faults::{Counted, Dice};
+
+/// What befalls a call.
+pub(crate) const FATES: [&str; 6] = [
+    "sink: refused",
+    "sink: answer lost",
+    "sink: partial",
+    "sink: slow",
+    "sink: hung",
+    "sink: hung late",
+];
+/// What befalls all calls of a while.
+pub(crate) const OUTAGES: [&str; 2] = ["sink: down", "sink: hangs"];
 
 /// A sink's fate, the same in all environments.
 #[derive(Debug)]
 pub(crate) struct Weather {
-    clock: Clock,
-    random: Random,
-    /// Faults that are still to come; none at all in calm weather.
-    left: AtomicU64,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) counted: Counted,
+    pub(crate) dice: Dice,
     /// From when, until when, and whether it hangs instead of failing.
-    outages: Vec<(SystemTime, SystemTime, bool)>,
+    pub(crate) outages: Vec<(SystemTime, SystemTime, bool)>,
     /// Every so many calls the last record is acknowledged and not written.
     pub(crate) spoils: Option<u64>,
-    calls: AtomicU64,
+    pub(crate) calls: AtomicU64,
     /// Times that each record was given to the sink itself.
-    given: Mutex<BTreeMap<u128, u64>>,
-    /// Calls that had no answer, or that said less than what was done.
-    pub(crate) broken: AtomicU64,
-    pub(crate) suffered: Mutex<BTreeMap<&'static str, u64>>,
+    pub(crate) given: Mutex<BTreeMap<u128, u64>>,
+    /// Records that were given and not acknowledged.
+    pub(crate) unanswered: AtomicU64,
 }
 
 impl Weather {
-    pub(crate) fn new(
-        clock: &Clock,
-        random: &Random,
-        faults: u64,
-        outages: Vec<(SystemTime, SystemTime, bool)>,
-    ) -> Self {
-        Self {
-            clock: clock.clone(),
-            random: random.clone(),
-            left: AtomicU64::new(faults),
-            outages,
-            spoils: None,
-            calls: AtomicU64::new(0),
-            given: Mutex::default(),
-            broken: AtomicU64::new(0),
-            suffered: Mutex::default(),
-        }
-    }
-
-    /// No more faults.
-    pub(crate) fn settle(&self) {
-        self.left.store(0, Ordering::Relaxed);
-    }
-
     /// Deliveries beyond the first of each record.
     pub(crate) fn repeats(&self) -> u64 {
         self.given.lock().unwrap().values().map(|times| times - 1).sum()
     }
 
-    fn draw(&self) -> Option<&'static str> {
+    fn draw(&self, records: usize) -> Option<&'static str> {
         let now = self.clock.now();
-        if let Some((_, _, hangs)) = self
-            .outages
-            .iter()
-            .find(|(from, to, _)| (*from..*to).contains(&now))
-        {
-            return Some(if *hangs { "hung" } else { "refused" });
+        let during = |(from, to, _): &&(SystemTime, SystemTime, bool)| (*from..*to).contains(&now);
+        let drawn = match self.outages.iter().find(during) {
+            Some((_, _, hangs)) => Some(OUTAGES[usize::from(*hangs)]),
+            None => self.dice.draw(),
+        };
+        // There is no part of a single one.
+        let drawn = drawn.filter(|fate| *fate != "sink: partial" || records > 1);
+        if let Some(fate) = drawn {
+            self.counted.add(fate, 1);
         }
-        let fate = FATES.get(usize::try_from(self.random.below(60)).unwrap())?;
-        let take = |left: u64| left.checked_sub(1);
-        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
-        taken.is_ok().then_some(*fate)
+        drawn
     }
 }
 
@@ -86,17 +72,31 @@ pub(crate) struct Unsteady {
     pub(crate) weather: Arc<Weather>,
 }
 
+/// A call: what it gave, less what it acknowledged, is counted when it ends, however it ends.
+struct Call<'a> {
+    weather: &'a Weather,
+    unanswered: usize,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let unanswered = self.unanswered as u64;
+        self.weather.unanswered.fetch_add(unanswered, Ordering::Relaxed);
+    }
+}
+
 impl Unsteady {
-    async fn give(&self, records: &[Outgoing<'_>]) -> Result<usize, SinkError> {
+    async fn give(&self, call: &mut Call<'_>, records: &[Outgoing<'_>]) -> Result<usize, SinkError> {
+        call.unanswered += records.len();
         {
             let mut given = self.weather.given.lock().unwrap();
             records
                 .iter()
                 .for_each(|record| *given.entry(record.key).or_default() += 1);
         }
-        let call = self.weather.calls.fetch_add(1, Ordering::Relaxed);
+        let number = self.weather.calls.fetch_add(1, Ordering::Relaxed);
         match records.split_last() {
-            Some((_, rest)) if self.weather.spoils.is_some_and(|each| call % each == 0) => {
+            Some((_, rest)) if self.weather.spoils.is_some_and(|each| number % each == 0) => {
                 let taken = if rest.is_empty() {
                     0
                 } else {
@@ -109,48 +109,37 @@ impl Unsteady {
     }
 }
 
-/// A call, until it is answered.
-struct Call<'a>(&'a Weather, bool);
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        if !self.1 {
-            self.0.broken.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Sink for Unsteady {
     fn deliver<'a>(&'a self, records: &'a [Outgoing<'a>]) -> BoxFuture<'a, Result<usize, SinkError>> {
         async move {
-            let mut call = Call(&self.weather, false);
-            let fate = self.weather.draw();
-            if let Some(fate) = fate {
-                *self.weather.suffered.lock().unwrap().entry(fate).or_default() += 1;
-            }
+            let mut call = Call {
+                weather: &self.weather,
+                unanswered: 0,
+            };
             let lost = || SinkError("planned".to_owned());
-            let taken = match fate {
-                Some("refused") => return Err(lost()),
-                Some("hung") => std::future::pending().await,
-                Some("hung late") => {
-                    self.give(records).await?;
+            let taken = match self.weather.draw(records.len()) {
+                Some("sink: refused" | "sink: down") => return Err(lost()),
+                Some("sink: hung" | "sink: hangs") => std::future::pending().await,
+                Some("sink: hung late") => {
+                    self.give(&mut call, records).await?;
                     std::future::pending().await
                 }
-                Some("answer lost") => {
-                    self.give(records).await?;
+                Some("sink: answer lost") => {
+                    self.give(&mut call, records).await?;
                     return Err(lost());
                 }
-                Some("partial") => self.give(&records[..records.len().div_ceil(2)]).await?,
-                Some(_) => {
-                    self.weather
-                        .clock
-                        .sleep(self.weather.random.jitter(Duration::from_millis(700)))
-                        .await;
-                    self.give(records).await?
+                Some("sink: partial") => {
+                    self.give(&mut call, &records[..records.len().div_ceil(2)])
+                        .await?
                 }
-                None => self.give(records).await?,
+                Some(_) => {
+                    let pause = self.weather.random.jitter(Duration::from_millis(700));
+                    self.weather.clock.sleep(pause).await;
+                    self.give(&mut call, records).await?
+                }
+                None => self.give(&mut call, records).await?,
             };
-            call.1 = true;
+            call.unanswered -= taken.min(call.unanswered);
             Ok(taken)
         }
         .boxed()

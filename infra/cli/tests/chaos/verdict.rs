@@ -22,14 +22,15 @@ pub(crate) struct Emitted {
 /// All, by uid.
 pub(crate) type All = HashMap<String, Emitted>;
 
-/// Compares a sink's events, in the order in which they stand there.
+/// Compares a sink's events, in the order in which they stand there. Answers how many came before.
 pub(crate) fn compare(
     all: &All,
     sink: &str,
     events: impl IntoIterator<Item = Value>,
     once: bool,
     wrong: &mut Wrong,
-) {
+) -> u64 {
+    let mut repeats = 0;
     let mut note = |kind: &str| *wrong.entry(format!("{sink}: {kind}")).or_default() += 1;
     let (mut seen, mut latest) = (BTreeSet::new(), BTreeMap::new());
     for event in events {
@@ -42,6 +43,7 @@ pub(crate) fn compare(
             note("altered");
         }
         if !seen.insert(uid.to_owned()) {
+            repeats += 1;
             if once {
                 note("doubled");
             }
@@ -52,6 +54,7 @@ pub(crate) fn compare(
         }
     }
     (seen.len()..all.len()).for_each(|_| note("lost"));
+    repeats
 }
 
 /// Files below a directory whose names end so, by name.
