@@ -99,10 +99,12 @@ impl Tasks {
         let backend = Backend::existing(client, config, clock.clone(), random.clone()).await;
         let backend = backend.map_err(|error| error.to_string())?;
         for task in [DRAIN, LAKE] {
-            match backend
-                .delete(&LockConfiguration::new(["maintain", task], TURN).key())
-                .await
-            {
+            let lease = LockConfiguration::new(["maintain", task], TURN).key();
+            let broken = match backend.get(&lease).await {
+                Ok(_) => backend.delete(&lease).await,
+                Err(error) => Err(error),
+            };
+            match broken {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.to_string()),
                 _ => {}
             }

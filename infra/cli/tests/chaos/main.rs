@@ -48,7 +48,7 @@ fn variable(name: &str, otherwise: u64) -> u64 {
 fn small() -> Options {
     Options {
         seed: variable("TIDEWATCH_CHAOS_SEED", 1),
-        events: 32,
+        events: 16,
         ..Options::default()
     }
 }
@@ -96,6 +96,7 @@ async fn chaos_of_one_sink_alone_repeats_nothing() {
             span: Duration::from_secs(5_400),
             poll: Duration::from_secs(20),
             outages: vec![outage],
+            events: 32,
             poison: 10,
             ..small()
         });

@@ -1,9 +1,10 @@
-//! Drain and lake, run again and again, some killed and some beside another.
+//! Drain and lake, run again and again, some killed and some twice at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -17,12 +18,14 @@ use crate::engine::Fate;
 use crate::verdict;
 use crate::world::{INVOCATION, Plant, World};
 
+/// How often a run is polled before it is killed, at most: most have not ended then.
+const MOST_POLLS: u64 = 60;
 /// What becomes of the tasks.
 pub(crate) const FATES: [&str; 5] = [
     "drains killed",
-    "drains beside another",
+    "drains twice at once",
     "lake runs killed",
-    "lake runs beside another",
+    "lake runs twice at once",
     "records drained",
 ];
 
@@ -131,14 +134,13 @@ impl World {
         ran.is_ok_and(|report| report.complete)
     }
 
-    /// Runs a task again and again, now and then beside another run of it, and kills some.
+    /// Runs a task again and again, now and then twice at once, and kills some.
     pub(crate) async fn task<F: Future<Output = ()> + Send + 'static>(
         self: Arc<Self>,
         each: Duration,
-        (killed, beside): (&'static str, &'static str),
+        (killed, twice): (&'static str, &'static str),
         work: impl Fn(Arc<Self>) -> F,
     ) {
-        let mut before: Option<tokio::task::JoinHandle<()>> = None;
         while !self.over.load(Ordering::Relaxed) {
             if self.options.calm {
                 self.clock.sleep(each).await;
@@ -146,31 +148,34 @@ impl World {
                 continue;
             }
             self.wait(2 * each).await;
-            if before.as_ref().is_some_and(|before| !before.is_finished()) {
-                self.counted.add(beside, 1);
-            }
-            let mut task = tokio::spawn(work(Arc::clone(&self)));
             match self.random.below(4) {
                 0 => {
-                    self.wait(Duration::from_secs(1)).await;
-                    if !task.is_finished() {
-                        task.abort();
+                    let polls = self.random.below(MOST_POLLS);
+                    if !polled(work(Arc::clone(&self)), polls).await {
                         self.counted.add(killed, 1);
                     }
                 }
                 1 => {
-                    // The next one comes soon, and may run beside it.
-                    self.wait(Duration::from_secs(1)).await;
-                    if !task.is_finished() {
-                        self.counted.add(beside, 1);
-                    }
+                    let other = tokio::spawn(work(Arc::clone(&self)));
                     work(Arc::clone(&self)).await;
-                    before = Some(task);
+                    other.await.unwrap();
+                    self.counted.add(twice, 1);
                 }
-                _ => {
-                    let _ = (&mut task).await;
-                }
+                _ => work(Arc::clone(&self)).await,
             }
         }
     }
+}
+
+/// Polls work so many times, then drops it. Answers whether it had ended.
+async fn polled(work: impl Future<Output = ()>, mut polls: u64) -> bool {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| {
+        if polls == 0 {
+            return Poll::Ready(false);
+        }
+        polls -= 1;
+        work.as_mut().poll(context).map(|()| true)
+    })
+    .await
 }

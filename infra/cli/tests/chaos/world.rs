@@ -89,7 +89,7 @@ impl Default for Options {
             seed: 1,
             events: 0,
             span: seconds(1_200),
-            poll: seconds(10),
+            poll: seconds(20),
             outages: vec![
                 (seconds(120), seconds(330), false),
                 (seconds(500), seconds(640), true),
@@ -196,7 +196,7 @@ impl World {
             environments[at](payload, deadline)
         });
         Arc::new(Self {
-            batch: (total / 100).clamp(10, 500),
+            batch: (total / 50).clamp(10, 500),
             options,
             clock,
             random,
@@ -270,13 +270,13 @@ impl World {
         );
         let mapping = mapping.unwrap().with_faults(faults);
         let drains = Arc::clone(self).task(
-            Duration::from_secs(30),
-            ("drains killed", "drains beside another"),
+            Duration::from_secs(60),
+            ("drains killed", "drains twice at once"),
             |world| async move { world.drain().await },
         );
         let files = Arc::clone(self).task(
-            Duration::from_secs(60),
-            ("lake runs killed", "lake runs beside another"),
+            Duration::from_secs(120),
+            ("lake runs killed", "lake runs twice at once"),
             |world| async move {
                 world.file().await;
             },
