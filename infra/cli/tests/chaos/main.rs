@@ -94,9 +94,9 @@ async fn chaos_of_one_sink_alone_repeats_nothing() {
         let world = World::new(Options {
             calm: true,
             span: Duration::from_secs(5_400),
-            poll: Duration::from_secs(20),
+            poll: Duration::from_secs(120),
             outages: vec![outage],
-            events: 32,
+            events: 24,
             poison: 10,
             ..small()
         });
@@ -136,6 +136,7 @@ async fn chaos_finds_planted_mistakes() {
         for seed in 1..=5 {
             let world = World::new(Options {
                 plant: Some(plant),
+                poll: Duration::from_secs(40),
                 seed,
                 ..small()
             });

@@ -46,7 +46,8 @@ pub(crate) struct Weather {
 impl Weather {
     /// Deliveries beyond the first of each record.
     pub(crate) fn repeats(&self) -> u64 {
-        self.given.lock().unwrap().values().map(|times| times - 1).sum()
+        let given = self.given.lock().unwrap();
+        given.values().map(|times| times.saturating_sub(1)).sum()
     }
 
     fn draw(&self, records: usize) -> Option<&'static str> {
@@ -95,7 +96,7 @@ impl Unsteady {
                 .for_each(|record| *given.entry(record.key).or_default() += 1);
         }
         let number = self.weather.calls.fetch_add(1, Ordering::Relaxed);
-        match records.split_last() {
+        let taken = match records.split_last() {
             Some((_, rest)) if self.weather.spoils.is_some_and(|each| number % each == 0) => {
                 let taken = if rest.is_empty() {
                     0
@@ -105,7 +106,18 @@ impl Unsteady {
                 Ok(if taken == rest.len() { records.len() } else { taken })
             }
             _ => self.inner.deliver(records).await,
+        };
+        // Of what an answer leaves out nothing was taken: the archive takes one day at a time.
+        let left = records
+            .get(*taken.as_ref().unwrap_or(&records.len())..)
+            .unwrap_or_default();
+        call.unanswered -= left.len();
+        let mut given = self.weather.given.lock().unwrap();
+        for record in left {
+            *given.entry(record.key).or_default() -= 1;
         }
+        drop(given);
+        taken
     }
 }
 

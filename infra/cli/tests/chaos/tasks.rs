@@ -19,7 +19,7 @@ use crate::verdict;
 use crate::world::{INVOCATION, Plant, World};
 
 /// How often a run is polled before it is killed, at most: most have not ended then.
-const MOST_POLLS: u64 = 60;
+const MOST_POLLS: u64 = 40;
 /// What becomes of the tasks.
 pub(crate) const FATES: [&str; 5] = [
     "drains killed",
@@ -141,14 +141,17 @@ impl World {
         (killed, twice): (&'static str, &'static str),
         work: impl Fn(Arc<Self>) -> F,
     ) {
-        while !self.over.load(Ordering::Relaxed) {
+        for run in 0.. {
+            if self.over.load(Ordering::Relaxed) {
+                break;
+            }
             if self.options.calm {
                 self.clock.sleep(each).await;
                 work(Arc::clone(&self)).await;
                 continue;
             }
             self.wait(2 * each).await;
-            match self.random.below(4) {
+            match run % 4 {
                 0 => {
                     let polls = self.random.below(MOST_POLLS);
                     if !polled(work(Arc::clone(&self)), polls).await {

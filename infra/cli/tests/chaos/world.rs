@@ -270,12 +270,12 @@ impl World {
         );
         let mapping = mapping.unwrap().with_faults(faults);
         let drains = Arc::clone(self).task(
-            Duration::from_secs(60),
+            self.options.span / 20,
             ("drains killed", "drains twice at once"),
             |world| async move { world.drain().await },
         );
         let files = Arc::clone(self).task(
-            Duration::from_secs(120),
+            self.options.span / 15,
             ("lake runs killed", "lake runs twice at once"),
             |world| async move {
                 world.file().await;
