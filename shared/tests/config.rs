@@ -399,6 +399,8 @@ fn s3_uris_take_their_options_and_no_others() {
         "s3://bucket:9000/x",
         "s3://bucket?region=a&region=b",
         "s3://bucket?region=",
+        "s3://bucket?endpoint=localhost:9000",
+        "s3://bucket?endpoint=http://key:secret@localhost:9000",
     ] {
         assert!(bad.parse::<SinkUri>().is_err(), "{bad}");
     }

@@ -8,13 +8,26 @@
     clippy::disallowed_methods
 )]
 
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+#[path = "state/engine.rs"]
+#[allow(dead_code)]
+mod engine;
 #[path = "forward/handed.rs"]
 mod handed;
 #[path = "forward/records.rs"]
 mod records;
 #[path = "forward/spool.rs"]
 mod spool;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+#[path = "support/store.rs"]
+mod store;
 mod support;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+#[path = "forward/unusable.rs"]
+mod unusable;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+#[path = "forward/versions.rs"]
+mod versions;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

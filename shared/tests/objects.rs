@@ -3,26 +3,32 @@
 #![cfg(all(feature = "s3", feature = "dynamodb"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/endpoint.rs"]
+mod endpoint;
 #[path = "state/engine.rs"]
 #[allow(dead_code)]
 mod engine;
 #[path = "support/store.rs"]
 mod store;
 
+use endpoint::Bucket;
 use engine::Fate;
 use store::Store;
 use tidewatch::objects::{Objects, PAGE};
 use tidewatch::random::Random;
 
-/// A directory, a bucket's prefix, and a whole bucket.
-fn places() -> (tempfile::TempDir, Vec<(&'static str, Objects)>) {
+/// A directory, a bucket's prefix, a whole bucket, and an S3 that the environment names.
+async fn places() -> (tempfile::TempDir, Vec<(&'static str, Objects)>) {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("objects");
-    let places = vec![
+    let mut places = vec![
         ("directory", Objects::dir(at, Random::seeded(1))),
         ("prefix", Store::new().objects("some/prefix")),
         ("bucket", Store::new().objects("")),
     ];
+    if let Some(bucket) = Bucket::new().await {
+        places.push(("endpoint", bucket.objects("some/prefix")));
+    }
     (dir, places)
 }
 
@@ -36,7 +42,7 @@ async fn names(objects: &Objects, prefix: &str, after: Option<&str>, limit: usiz
 
 #[tokio::test]
 async fn what_is_put_is_read_listed_and_deleted() {
-    let (_dir, places) = places();
+    let (_dir, places) = places().await;
     for (place, objects) in places {
         assert_eq!(objects.get("a/1").await.unwrap(), None, "{place}");
         assert_eq!(names(&objects, "", None, 10).await, (vec![], false), "{place}");
@@ -87,7 +93,7 @@ async fn what_is_put_is_read_listed_and_deleted() {
 /// A plan is deleted by its tag: not one that another has written meanwhile.
 #[tokio::test]
 async fn deleted_only_if_it_is_the_one_that_was_read() {
-    let (_dir, places) = places();
+    let (_dir, places) = places().await;
     for (place, objects) in places {
         objects.create("plan", b"one".to_vec()).await.unwrap();
         let one = objects.get("plan").await.unwrap().unwrap();
@@ -108,7 +114,7 @@ async fn deleted_only_if_it_is_the_one_that_was_read() {
 /// A pointer is moved by whoever has read where it points.
 #[tokio::test]
 async fn replaced_only_if_it_is_the_one_that_was_read() {
-    let (_dir, places) = places();
+    let (_dir, places) = places().await;
     for (place, objects) in places {
         objects.create("pointer", b"one".to_vec()).await.unwrap();
         let one = objects.get("pointer").await.unwrap().unwrap().tag;

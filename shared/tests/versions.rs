@@ -3,6 +3,8 @@
 #![cfg(all(feature = "s3", feature = "dynamodb"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "versions/apply.rs"]
+mod apply;
 #[path = "state/engine.rs"]
 #[allow(dead_code)]
 mod engine;
@@ -48,6 +50,7 @@ async fn forget(
             place: "test",
             effective_from: at,
             forget: &forget,
+            move_spool: false,
             dry_run: false,
         })
         .await
@@ -115,13 +118,32 @@ async fn a_removed_sink_drains_until_it_is_forgotten() {
         .await
         .unwrap();
     assert_eq!(
-        newest.versions()[0].draining["b"].config.timeout,
+        newest.versions()[0].draining["b"]
+            .config
+            .as_ref()
+            .unwrap()
+            .timeout,
         Duration::from_secs(10)
     );
     let applied = apply(&versions, &["c"], next()).await.unwrap();
     assert_eq!(applied.draining, ["a", "b"]);
     let applied = forget(&versions, &["a", "c"], next(), &["b"]).await.unwrap();
     assert_eq!(applied.draining, [""; 0]);
+}
+
+/// A new environment has only so much time.
+#[tokio::test]
+async fn a_hundred_versions_are_walked_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let objects = || Objects::dir(dir.path().to_owned(), Random::seeded(1));
+    let clock = clock();
+    let versions = Versions::new(objects(), clock.clone(), []);
+    for n in 1..=101 {
+        apply(&versions, &["a"], clock.now() + LEAD * n).await.unwrap();
+    }
+    let chain = Versions::new(objects(), clock.clone(), []).read().await.unwrap();
+    assert_eq!(chain.versions().len(), 100);
+    assert!(chain.versions()[99].name.starts_with("000002-"));
 }
 
 /// Environments read the pointer, and nothing else unless it has moved.
@@ -155,6 +177,7 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
             place: "test",
             effective_from: now + LEAD,
             forget: &BTreeSet::new(),
+            move_spool: false,
             dry_run: false,
         })
         .await;
@@ -165,13 +188,33 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
     let applied = apply(&versions, &["b"], now + LEAD).await.unwrap();
     let objects = store.objects("");
     let name = format!("versions/{}.json", applied.version);
+    let good = objects.get(&name).await.unwrap().unwrap();
     objects.replace(&name, b"{}".to_vec()).await.unwrap();
-    let chain = versions.read().await.unwrap();
-    assert_eq!(sinks(&chain, now + 2 * LEAD), "a");
+    // What is good is read once.
+    for gets in [3, 2] {
+        store.sent();
+        let chain = versions.read().await.unwrap();
+        assert_eq!(
+            (sinks(&chain, now + 2 * LEAD), chain.unusable()),
+            ("a".to_owned(), 1)
+        );
+        let sent = store.sent();
+        assert_eq!(sent.len(), gets, "{sent:?}");
+    }
     // Mended, it is used.
-    let fresh = apply(&versions, &["c"], now + 2 * LEAD).await;
-    assert!(matches!(fresh, Err(VersionsError::Damaged { .. })), "{fresh:?}");
+    objects.replace(&name, good.body).await.unwrap();
+    let chain = versions.read().await.unwrap();
+    assert_eq!(
+        (sinks(&chain, now + 2 * LEAD), chain.unusable()),
+        ("b".to_owned(), 0)
+    );
     // Nothing at all to use: the invocation must fail.
+    for name in [applied.before.unwrap(), applied.version] {
+        let name = format!("versions/{name}.json");
+        objects.delete(&name).await.unwrap();
+    }
+    let fresh = Versions::new(store.objects(""), clock.clone(), []);
+    assert!(matches!(fresh.read().await, Err(VersionsError::Damaged { .. })));
     objects.replace("pointer", b"?".to_vec()).await.unwrap();
     assert!(matches!(
         versions.read().await,
@@ -181,51 +224,23 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
     assert!(matches!(versions.read().await, Err(VersionsError::Objects(_))));
 }
 
-/// The pointer has moved, and the answer that says so was lost: what was sent again is refused, and it is applied.
+/// Where a removed sink goes stands in an old version; without that one nothing else stops.
 #[tokio::test]
-async fn a_version_that_is_applied_twice_by_the_sdk_is_applied() {
+async fn a_removed_sink_whose_version_is_gone_is_not_forgotten() {
     let store = Store::new();
     let clock = clock();
-    let retrying = store.client().config().to_builder();
-    let retry = aws_sdk_s3::config::retry::RetryConfig::standard();
-    let client = aws_sdk_s3::Client::from_conf(retrying.retry_config(retry).build());
-    let location = tidewatch::config::S3Location {
-        bucket: store::BUCKET.to_owned(),
-        ..Default::default()
-    };
-    let versions = Versions::new(Objects::s3(client, location), clock.clone(), []);
-    let mut lost = 0;
-    store.plan(move |method, key| {
-        lost += usize::from(method == "PUT" && key == "pointer");
-        match (method, key, lost) {
-            ("PUT", "pointer", 1 | 3) => Fate::AnswerLost,
-            _ => Fate::Served,
-        }
-    });
-    for (sink, lead) in [("a", 1), ("b", 2)] {
-        apply(&versions, &[sink], clock.now() + LEAD * lead)
-            .await
-            .unwrap();
-    }
-    let chain = versions.read().await.unwrap();
-    assert_eq!(sinks(&chain, clock.now() + LEAD * 3), "b");
-}
-
-/// Of two who apply at once one is told to look again.
-#[tokio::test]
-async fn nobody_applies_over_what_he_has_not_seen() {
-    let store = Store::new();
-    let clock = clock();
-    let now = clock.now();
     let versions = Versions::new(store.objects(""), clock.clone(), []);
-    apply(&versions, &["a"], now).await.unwrap();
-    let first = Versions::new(store.objects(""), clock.clone(), []);
-    let second = Versions::new(store.objects(""), clock.clone(), []);
-    let (first, second) = futures_util::join!(
-        apply(&first, &["b"], now + LEAD),
-        apply(&second, &["c"], now + LEAD),
-    );
-    let overtaken =
-        |applied: &Result<Applied, VersionsError>| matches!(applied, Err(VersionsError::Overtaken));
-    assert!(overtaken(&first) ^ overtaken(&second), "{first:?} {second:?}");
+    let now = clock.now();
+    let first = apply(&versions, &["a", "b"], now).await.unwrap();
+    apply(&versions, &["b"], now + LEAD).await.unwrap();
+    let name = format!("versions/{}.json", first.version);
+    store.objects("").delete(&name).await.unwrap();
+    let fresh = Versions::new(store.objects(""), clock.clone(), []);
+    let chain = fresh.read().await.unwrap();
+    assert_eq!((chain.unusable(), sinks(&chain, now)), (0, "b".to_owned()));
+    assert!(chain.versions()[0].draining["a"].config.is_none());
+    let applied = apply(&fresh, &["c"], now + 2 * LEAD).await.unwrap();
+    assert_eq!(applied.draining, ["a", "b"]);
+    let applied = forget(&fresh, &["c"], now + 3 * LEAD, &["a"]).await.unwrap();
+    assert_eq!(applied.draining, ["b"]);
 }

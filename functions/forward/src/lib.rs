@@ -11,8 +11,9 @@ use std::time::SystemTime;
 
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use tidewatch::clock::Clock;
-use tidewatch::config::Config;
+use tidewatch::config::{Config, LoadError, ObjectsUri, Versions, overrides, versions_place};
 use tidewatch::forward::{self, Forwarder};
+use tidewatch::objects::Objects;
 use tidewatch::random::Random;
 #[cfg(feature = "watch")]
 use tidewatch::watch::feed::{self, Feed};
@@ -30,6 +31,12 @@ pub struct Function {
 /// Why the function cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The configuration cannot be read, or has faults.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The place of the configuration's versions cannot be opened.
+    #[error("{0}")]
+    Place(String),
     /// The forwarder cannot.
     #[error(transparent)]
     Forward(#[from] forward::StartError),
@@ -90,12 +97,7 @@ impl Function {
     /// [`StartError`].
     pub async fn start(config: &Config, clock: Clock, random: Random) -> Result<Self, StartError> {
         #[cfg(feature = "watch")]
-        let feed = match &config.watch {
-            Some(watch) => {
-                Some(Box::pin(Feed::start(watch, &config.aws, clock.clone(), random.clone())).await?)
-            }
-            None => None,
-        };
+        let feed = feed(config, &clock, &random).await?;
         #[cfg(feature = "watch")]
         let forwards = feed.is_none() || config.quarantine.is_some();
         #[cfg(not(feature = "watch"))]
@@ -107,6 +109,42 @@ impl Function {
         };
         Ok(Self {
             forwarder,
+            #[cfg(feature = "watch")]
+            feed,
+            clock,
+            name: "forward".to_owned(),
+        })
+    }
+
+    /// The function as `TIDEWATCH_CONFIG` says: by a document, or where the value ends with a slash by the versions in
+    /// that place, which each batch reads anew; a section `watch` in them counts as it is now.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_from(uri: Option<&str>, clock: Clock, random: Random) -> Result<Self, StartError> {
+        let Some(place) = uri.and_then(versions_place) else {
+            let config = Config::load(uri).await?;
+            return Self::start(&config, clock, random).await;
+        };
+        let place = place.map_err(StartError::Place)?;
+        let objects = objects(&place, random.clone()).await?;
+        let versions = Versions::new(objects, clock.clone(), overrides());
+        #[cfg(feature = "watch")]
+        let feed = {
+            let chain = versions.read().await;
+            let chain = chain.map_err(|error| forward::StartError::Versions(error.to_string()))?;
+            let version = chain.versions().get(chain.in_force(clock.now()));
+            match version.map(|version| &version.config) {
+                Some(config) if config.watch.is_some() && config.quarantine.is_none() => {
+                    return Self::start(config, clock, random).await;
+                }
+                Some(config) => feed(config, &clock, &random).await?,
+                None => None,
+            }
+        };
+        let forwarder = Forwarder::start_versions(versions, clock.clone(), random);
+        Ok(Self {
+            forwarder: Some(Box::pin(forwarder).await?),
             #[cfg(feature = "watch")]
             feed,
             clock,
@@ -158,6 +196,31 @@ impl Function {
     pub fn metrics(&self, report: &Report) -> String {
         metrics::embedded(&self.name, report, self.clock.now())
     }
+}
+
+/// The feed of a configuration with a section `watch`.
+#[cfg(feature = "watch")]
+async fn feed(config: &Config, clock: &Clock, random: &Random) -> Result<Option<Feed>, StartError> {
+    let Some(watch) = &config.watch else {
+        return Ok(None);
+    };
+    let feed = Feed::start(watch, &config.aws, clock.clone(), random.clone());
+    Ok(Some(Box::pin(feed).await?))
+}
+
+/// Where versions are kept; S3 by the default chain, since no version has been read that could say otherwise.
+#[cfg_attr(not(feature = "s3"), allow(clippy::unused_async))]
+async fn objects(place: &ObjectsUri, random: Random) -> Result<Objects, StartError> {
+    #[cfg(feature = "s3")]
+    let sdk = match place {
+        ObjectsUri::S3(_) => Some(tidewatch::aws::default_chain().await),
+        ObjectsUri::File(_) => None,
+    };
+    #[cfg(feature = "s3")]
+    let sdk = sdk.as_ref();
+    #[cfg(not(feature = "s3"))]
+    let sdk = None;
+    Objects::open(place, sdk, random).map_err(|reason| StartError::Place(reason.to_owned()))
 }
 
 /// Lambda's answer; SQS takes the same.

@@ -6,17 +6,16 @@ use std::time::{Duration, SystemTime};
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 use serde_json::value::RawValue;
 use tidewatch::clock::Clock;
-use tidewatch::config::{CONFIG_VARIABLE, Config};
+use tidewatch::config::CONFIG_VARIABLE;
 use tidewatch::random::Random;
 use tidewatch_forward::Function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let config = Config::load(std::env::var(CONFIG_VARIABLE).ok().as_deref()).await?;
-    let clock = Clock::system();
+    let config = std::env::var(CONFIG_VARIABLE).ok();
     let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "forward".to_owned());
-    let function = Function::start(&config, clock, Random::system())
+    let function = Function::start_from(config.as_deref(), Clock::system(), Random::system())
         .await?
         .named(name);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {

@@ -36,6 +36,7 @@ fn forwarded(function: &str, report: &forward::Report, now: SystemTime) -> Strin
         ("quarantined", "Count", report.quarantined.into()),
         ("retried", "Count", report.retried.into()),
         ("repeats", "Count", report.repeats.into()),
+        ("config_faults", "Count", report.config_faults.into()),
     ];
     metrics.extend(times(report.took, report.lag));
     let mut line = line(function, metrics, now);
@@ -44,6 +45,9 @@ fn forwarded(function: &str, report: &forward::Report, now: SystemTime) -> Strin
             "spooled": sink.spooled, "filtered": sink.filtered, "spilled": sink.spilled, "failures": sink.failures, "bytes": sink.bytes});
         (name.clone(), counts)
     });
+    if let Some(config) = &report.config {
+        line.insert("config".to_owned(), config.as_str().into());
+    }
     if let Some(origin) = report.origin {
         line.insert("origin".to_owned(), origin.name().into());
     }

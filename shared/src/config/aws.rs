@@ -49,6 +49,10 @@ impl AwsConfig {
 
     pub(crate) fn check_endpoint(text: &str) -> Result<(), &'static str> {
         match url::Url::parse(text) {
+            // It would be shown wherever the place is named.
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                Err("a URL without user and password is due")
+            }
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
             _ => Err("an http:// or https:// URL is due"),
         }

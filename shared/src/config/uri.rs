@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use url::Url;
 
+use super::AwsConfig;
+
 /// A sink by its URI.
 ///
 /// | URI | meaning |
@@ -268,7 +270,9 @@ impl Uri {
                 .into_owned(),
             sse_kms_key: self.text("sse_kms_key")?,
             region: self.text("region")?,
-            endpoint: self.text("endpoint")?,
+            endpoint: self.option("endpoint", |text| {
+                AwsConfig::check_endpoint(text).map(|()| text.to_owned())
+            })?,
         })
     }
 

@@ -13,12 +13,12 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
-use super::handed::{Handed, Origin};
+use super::handed::Handed;
 use super::record::{self, Batch, Record};
 use crate::audit::canonical::Canonical;
 use crate::audit::row::Row;
 use crate::audit::{self, Event};
-use crate::config::ModifyUnproven;
+use crate::config::{Chain, ModifyUnproven};
 
 /// A record with its disposition.
 #[derive(Debug)]
@@ -82,22 +82,37 @@ const PROVEN_WITHIN: Duration = Duration::from_secs(3600);
 
 /// How a batch is judged.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
-    pub(crate) modify_unproven: ModifyUnproven,
+pub(crate) struct Rules<'r> {
+    chain: &'r Chain,
     /// When the batch arrived; stands in for an absent creation time.
-    pub(crate) arrived: SystemTime,
+    arrived: SystemTime,
+    was_judged: bool,
 }
 
-impl Rules {
+impl<'r> Rules<'r> {
+    pub(crate) fn new(chain: &'r Chain, arrived: SystemTime) -> Self {
+        Self {
+            chain,
+            arrived,
+            was_judged: false,
+        }
+    }
+
     /// The rules for a batch. What waited for one sink was judged before it was put aside; now that it arrives later,
     /// it must not come out otherwise.
     fn of(self, handed: Option<&Handed<'_>>) -> Self {
-        match handed.map(|handed| (handed.origin, &handed.sink)) {
-            Some((Origin::Drain, _) | (Origin::Quarantine, Some(_))) => Self {
-                modify_unproven: ModifyUnproven::Forward,
-                ..self
-            },
-            _ => self,
+        Self {
+            was_judged: handed.is_some_and(Handed::was_judged),
+            ..self
+        }
+    }
+
+    /// What becomes of an unproven MODIFY of this time.
+    fn modify_unproven(&self, made: SystemTime) -> ModifyUnproven {
+        let version = self.chain.versions().get(self.chain.in_force(made));
+        match version {
+            Some(version) if !self.was_judged => version.config.modify_unproven,
+            _ => ModifyUnproven::Forward,
         }
     }
 }
@@ -105,7 +120,7 @@ impl Rules {
 /// Reads and judges every record of a payload; `None` if it is no Lambda event of a stream and no envelope.
 pub(crate) fn judge_all<'a>(
     payload: &'a str,
-    rules: Rules,
+    rules: Rules<'_>,
     out: &mut Canonical,
 ) -> Option<Batch<'a, Judged<'a>>> {
     let fast = catch_unwind(AssertUnwindSafe(|| {
@@ -128,7 +143,7 @@ pub(crate) fn judge_all<'a>(
 }
 
 /// Reads and judges one raw record by itself; whatever is wrong with it ends in quarantine.
-fn judge_one<'a>(raw: &'a str, rules: Rules, out: &mut Canonical) -> Judged<'a> {
+fn judge_one<'a>(raw: &'a str, rules: Rules<'_>, out: &mut Canonical) -> Judged<'a> {
     let mark = out.mark();
     let judged = catch_unwind(AssertUnwindSafe(|| {
         let read = match record::read_one(raw, true, out) {
@@ -177,7 +192,11 @@ fn judge_one<'a>(raw: &'a str, rules: Rules, out: &mut Canonical) -> Judged<'a> 
 /// uid, time and code counts as equal). Without an old image it is delivered only if `CreatedAt` is within an hour of
 /// the record's creation time, so that an operator who repairs `Expires` does not forward a year again, while the
 /// overwrites of Teleport before 2024, each a new event, pass.
-fn judge<'a>(record: Record<'a>, rules: Rules, out: &Canonical) -> Result<Judged<'a>, (PoisonKind, String)> {
+fn judge<'a>(
+    record: Record<'a>,
+    rules: Rules<'_>,
+    out: &Canonical,
+) -> Result<Judged<'a>, (PoisonKind, String)> {
     let disposition = match disposition(&record, rules, out)? {
         Ok((event, range)) => Disposition::Deliver(event, range),
         Err(skip) => Disposition::Skip(skip),
@@ -204,7 +223,7 @@ type Delivery<'a> = Result<(Event<'a>, Range<usize>), Skip>;
 
 fn disposition<'a>(
     record: &Record<'a>,
-    rules: Rules,
+    rules: Rules<'_>,
     out: &Canonical,
 ) -> Result<Delivery<'a>, (PoisonKind, String)> {
     let malformed = |reason: &str| (PoisonKind::Malformed, reason.to_owned());
@@ -233,7 +252,7 @@ fn disposition<'a>(
 }
 
 /// Why a MODIFY is no new event, if it is none.
-fn unchanged(record: &Record<'_>, row: &Row<'_>, rules: Rules, out: &Canonical) -> Option<Skip> {
+fn unchanged(record: &Record<'_>, row: &Row<'_>, rules: Rules<'_>, out: &Canonical) -> Option<Skip> {
     let payload = row.payload.as_ref()?;
     if record.has_old_image {
         let old = record.old_image.as_ref()?.payload.as_ref()?;
@@ -241,16 +260,14 @@ fn unchanged(record: &Record<'_>, row: &Row<'_>, rules: Rules, out: &Canonical) 
             || (old.legacy != payload.legacy && audit::same_event(out, old, payload));
         return equal.then_some(Skip::Unchanged);
     }
+    let made = record.created.unwrap_or(rules.arrived);
     let proven = row
         .created_at
         .and_then(|at| u64::try_from(at).ok())
         .is_some_and(|at| {
             let event = SystemTime::UNIX_EPOCH + Duration::from_secs(at.min(u64::from(u32::MAX) * 4));
-            let record = record.created.unwrap_or(rules.arrived);
-            let apart = record
-                .duration_since(event)
-                .or_else(|_| event.duration_since(record));
+            let apart = made.duration_since(event).or_else(|_| event.duration_since(made));
             apart.is_ok_and(|apart| apart <= PROVEN_WITHIN)
         });
-    (!proven && rules.modify_unproven == ModifyUnproven::Skip).then_some(Skip::ModifyUnproven)
+    (!proven && rules.modify_unproven(made) == ModifyUnproven::Skip).then_some(Skip::ModifyUnproven)
 }

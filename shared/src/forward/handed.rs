@@ -77,6 +77,15 @@ pub(crate) fn sequence_number(raw: &str) -> Option<String> {
 pub const MAX_BYTES: usize = 4_000_000;
 
 impl Handed<'_> {
+    /// Whether the records waited for the one sink that they are for: what becomes of them was settled before.
+    pub(crate) fn was_judged(&self) -> bool {
+        match self.origin {
+            Origin::Drain => true,
+            Origin::Quarantine => self.sink.is_some(),
+            Origin::Redrive | Origin::Backfill => false,
+        }
+    }
+
     /// A payload of the first of `records`, each one JSON text, as far as they fit into [`MAX_BYTES`], and their
     /// number; at least one, whatever its size.
     pub fn payload<'r>(&self, records: impl IntoIterator<Item = &'r str>) -> (String, usize) {

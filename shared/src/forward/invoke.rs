@@ -40,12 +40,18 @@ struct Failure {
 /// The `SequenceNumber` of the first record that is not done, as an answer tells it; none if all is.
 ///
 /// # Errors
-/// [`InvokeError`] if it is no answer: nothing may be taken for done then.
+/// [`InvokeError`] if it is no answer, or names several records, which `forward` never does: nothing may be taken for done
+/// then.
 pub fn first_failed(answer: &str) -> Result<Option<String>, InvokeError> {
     let answer: Answer = serde_json::from_str(answer)
         .map_err(|_| InvokeError("the answer is none of a batch: batchItemFailures is due".to_owned()))?;
-    let first = answer.batch_item_failures.into_iter().next();
-    Ok(first.map(|failure| failure.item_identifier))
+    let mut failures = answer.batch_item_failures.into_iter();
+    match (failures.next(), failures.next()) {
+        (first, None) => Ok(first.map(|failure| failure.item_identifier)),
+        _ => Err(InvokeError(
+            "the answer names several records: is it forward's?".to_owned(),
+        )),
+    }
 }
 
 /// `forward` in this process.
@@ -83,5 +89,25 @@ impl Invoke for InProcess {
             serde_json::to_string(&answer).map_err(|error| InvokeError(error.to_string()))
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_failed;
+
+    #[test]
+    fn an_answer_names_the_first_record_or_none_and_nothing_else_is_one() {
+        let one = r#"{"batchItemFailures":[{"itemIdentifier":"5"}]}"#;
+        assert_eq!(first_failed(one), Ok(Some("5".to_owned())));
+        assert_eq!(first_failed(r#"{"batchItemFailures":[]}"#), Ok(None));
+        for other in [
+            "null",
+            "{}",
+            r#"{"errorMessage":"Task timed out"}"#,
+            r#"{"batchItemFailures":[{"itemIdentifier":"5"},{"itemIdentifier":"3"}]}"#,
+        ] {
+            assert!(first_failed(other).is_err(), "{other}");
+        }
     }
 }

@@ -15,13 +15,19 @@
 //! - Other failures are waited out inside the invocation, with growing pauses, until 30 s (a quarter of the time-out, if
 //!   that is less) before the deadline. A try that could not end by then is not begun.
 //! - If the quarantine cannot be written, only what precedes the poison is delivered.
+//!
+//! A record goes by the version of the configuration that was in force when it was made: that says which sinks it goes to,
+//! through which filters and in which format. How a sink is served, and where spool, spill and quarantine are, the newest
+//! version says. Over versions a sink's records stay in order as long as its URI leads to the same place.
 
+mod destinations;
 mod disposition;
 pub mod drain;
 mod envelope;
 mod filter;
 pub mod handed;
 mod invoke;
+mod open;
 mod park;
 mod plant;
 mod quarantine;
@@ -39,7 +45,7 @@ mod spool;
 mod start;
 mod tries;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
@@ -47,6 +53,7 @@ use futures_util::future::join_all;
 pub use self::disposition::Skip;
 use self::disposition::{Disposition, Judged, Rules, judge_all};
 pub use self::invoke::{InProcess, Invoke, InvokeError, first_failed};
+use self::open::{Opener, Plan};
 pub use self::report::{Report, SinkReport};
 use self::route::{Deliverables, Route};
 use self::serve::{Context, NamedSink, Served};
@@ -56,16 +63,17 @@ pub use self::start::StartError;
 use self::tries::Tries;
 use crate::audit::canonical::Canonical;
 use crate::clock::{Clock, Instant};
-use crate::config::ModifyUnproven;
-use crate::objects::Objects;
+use crate::config::Versions;
 use crate::random::Random;
 
 /// Takes batches to sinks. One is made at start and serves every batch of the process.
 #[derive(Debug)]
 pub struct Forwarder {
-    sinks: Vec<NamedSink>,
-    quarantine: Objects,
-    modify_unproven: ModifyUnproven,
+    /// Where the configuration is kept; none if it is fixed.
+    versions: Option<Versions>,
+    /// What the last batch went by.
+    plan: Mutex<Arc<Plan>>,
+    opener: tokio::sync::Mutex<Opener>,
     clock: Clock,
     random: Random,
 }
@@ -88,6 +96,9 @@ pub enum HandleError {
     /// A record that cannot be named in an answer could not be quarantined; nothing was delivered.
     #[error("a record without SequenceNumber could not be quarantined, and cannot be reported: {0}")]
     Unreportable(String),
+    /// No version of the configuration can be read and opened; nothing was delivered.
+    #[error("no configuration: {0}")]
+    NoConfiguration(String),
     /// Records are handed for a sink that is not configured; nothing was delivered.
     #[error("records are handed for the sink {0}, which is not configured")]
     UnknownSink(String),
@@ -150,7 +161,8 @@ impl Forwarder {
     /// Handles a batch: Lambda's event JSON or records that a task hands over ([`handed`]), to be answered before
     /// `deadline`.
     ///
-    /// Cost: one PUT to the quarantine if there is poison, one LIST for each sink with a spool, and what the sinks cost.
+    /// Cost: where the configuration has versions one GET, and what a new one asks for; one PUT to the quarantine if there is
+    /// poison, one LIST for each sink with a spool, and what the sinks cost.
     /// Not cancel-safe for the report alone: a dropped call may have delivered, and its batch comes again.
     ///
     /// # Errors
@@ -158,38 +170,43 @@ impl Forwarder {
     pub async fn handle(&self, payload: &str, deadline: Instant) -> Result<Handled, HandleError> {
         let begun = self.clock.instant();
         let total = deadline.saturating_duration_since(begun);
-        let too_long = |sink: &&NamedSink| sink.longest_try() * 2 > total + SLACK;
-        if let Some(sink) = self.sinks.iter().find(too_long) {
+        let arrived = self.clock.now();
+        let stop = deadline - MARGIN.min(total / 4).min(total);
+        let tries = Tries {
+            clock: &self.clock,
+            random: &self.random,
+            stop,
+        };
+        let plan = self.plan(tries, total + SLACK).await?;
+        let in_force = plan.chain.in_force(arrived);
+        let serves = |sink: &&NamedSink| sink.is_of(0) || sink.is_of(in_force);
+        if let Some(sink) = plan.too_long(total + SLACK).find(serves) {
             return Err(HandleError::TimeoutTooLong {
                 sink: sink.name.clone(),
                 timeout: sink.longest_try(),
                 total,
             });
         }
-        let stop = deadline - MARGIN.min(total / 4).min(total);
         let mut out = Canonical::with_capacity(payload.len() / 2);
-        let rules = Rules {
-            modify_unproven: self.modify_unproven,
-            arrived: self.clock.now(),
-        };
+        let rules = Rules::new(&plan.chain, arrived);
         let (handed, judged) = judge_all(payload, rules, &mut out).ok_or(HandleError::NotAnEvent)?;
         let context = Context {
             payload,
             handed: handed.as_ref(),
-            quarantine: &self.quarantine,
+            quarantine: &plan.quarantine,
         };
-        let tries = Tries {
-            clock: &self.clock,
-            random: &self.random,
-            stop,
-        };
-        // Before anything is quarantined for a sink that there is not.
-        Deliverables::default().routes(&self.sinks, context.handed)?;
+        // Nothing may be acknowledged that no sink has seen, and nothing quarantined for one that there is not.
+        let only = context.handed.and_then(|handed| handed.sink.as_deref());
+        if let Some(only) = only
+            && !plan.sinks.iter().any(|sink| sink.name == only)
+        {
+            return Err(HandleError::UnknownSink(only.to_owned()));
+        }
         let limit = self.quarantine(&judged, context, tries, begun).await?;
 
         let end = limit.unwrap_or(judged.len());
-        let deliverables = Deliverables::new(&judged, end, &out, context.handed, &self.sinks);
-        let routes = deliverables.routes(&self.sinks, context.handed)?;
+        let deliverables = Deliverables::new(&judged, end, &out, context.handed, &plan, arrived);
+        let routes = deliverables.routes(&plan.sinks, context.handed, in_force);
         let serve = routes
             .iter()
             .map(|route| route.sink.serve(&route.records, context, tries));
@@ -200,7 +217,14 @@ impl Forwarder {
             .filter_map(|served| served.first_left)
             .min()
             .or(limit);
+        let name = plan
+            .chain
+            .versions()
+            .get(in_force)
+            .map(|version| version.name.clone());
         let mut report = Report {
+            config: name.filter(|name| !name.is_empty()),
+            config_faults: plan.chain.unusable(),
             origin: context.handed.map(|handed| handed.origin),
             records_in: judged.len(),
             ..Report::default()
@@ -215,7 +239,8 @@ impl Forwarder {
             served.report.filtered = route.filtered;
             report.repeats += served.report.repeats;
             report.spilled += served.report.spilled;
-            report.sinks.insert(route.sink.name.clone(), served.report);
+            let of_sink = report.sinks.entry(route.sink.name.clone()).or_default();
+            of_sink.add(served.report);
         }
         report.took = self.clock.instant().saturating_duration_since(begun);
         let first_failed = cut.and_then(|at| judged.get(at)?.sequence_number.as_deref().map(str::to_owned));
@@ -253,7 +278,7 @@ impl Forwarder {
         } else {
             begun + (tries.stop - begun) / 2
         };
-        quarantine::keep(&self.quarantine, judged, Tries { stop, ..tries }).await
+        quarantine::keep(context.quarantine, judged, Tries { stop, ..tries }).await
     }
 
     /// Counts what became of the records before the cut; those behind it come again.
@@ -279,13 +304,5 @@ impl Forwarder {
         // What a task hands over is late for reasons of its own.
         let oldest = oldest.filter(|_| report.origin.is_none());
         report.lag = oldest.map(|created| self.clock.now().duration_since(created).unwrap_or_default());
-    }
-
-    /// Replaces each sink by what `replace` makes of it: to watch or to sabotage deliveries.
-    pub fn map_sinks(mut self, mut replace: impl FnMut(&str, Arc<dyn Sink>) -> Arc<dyn Sink>) -> Self {
-        for sink in &mut self.sinks {
-            sink.sink = replace(&sink.name, Arc::clone(&sink.sink));
-        }
-        self
     }
 }

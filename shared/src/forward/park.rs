@@ -108,7 +108,7 @@ impl NamedSink {
         pending.clear();
         served.report.spooled += left.len();
         let keys: HashSet<u128> = left.iter().map(|record| record.key).collect();
-        let mut parked = lock(&self.parked);
+        let mut parked = lock(&self.memory.parked);
         // In their order: what is forgotten first must be what comes first.
         left.iter().for_each(|record| parked.insert(record.key));
         // The repeats of a record within the batch wait with it.

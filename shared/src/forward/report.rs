@@ -10,6 +10,10 @@ use super::handed::Origin;
 /// retried.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
+    /// The version of the configuration in force when the batch arrived; none where it has no versions.
+    pub config: Option<String>,
+    /// Newer versions that are of no use: the batch went by the one before them.
+    pub config_faults: usize,
     /// Where the records come from; none for the stream.
     pub origin: Option<Origin>,
     /// Records of the batch.
@@ -59,6 +63,21 @@ pub struct SinkReport {
     pub failures: usize,
     /// Its last failure.
     pub error: Option<String>,
+}
+
+impl SinkReport {
+    /// With what another place of the same name did.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.repeats += other.repeats;
+        self.filtered += other.filtered;
+        self.spooled += other.spooled;
+        self.spilled += other.spilled;
+        self.quarantined += other.quarantined;
+        self.bytes += other.bytes;
+        self.failures += other.failures;
+        self.error = other.error.or(self.error.take());
+    }
 }
 
 impl Report {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
 
+use super::destinations::{Destination, Takes};
 use super::handed::{Handed, Origin};
 use super::quarantine;
 use super::record;
@@ -19,23 +20,41 @@ use super::sink::{Outgoing, Sink, SinkError};
 use super::spill::spill;
 use super::spool::Spool;
 use super::tries::{FIRST_PAUSE, Tries};
-use crate::config::{OnFailure, SinkConfig};
+use crate::config::{Format, OnFailure, SinkConfig};
 use crate::objects::Objects;
 
 /// Ids that an environment remembers a sink to have taken: a few batches, so that what Lambda sends again because of
 /// another sink is not sent again to this one. About 4 MB when full, and as much for those that wait in its spool.
 const REMEMBERED: usize = 65_536;
 
-/// A sink by its name, with what this environment remembers of it.
+/// A sink by its name, as the newest version that has it says, with what this environment remembers of it.
 #[derive(Debug)]
 pub(crate) struct NamedSink {
     pub(crate) name: String,
     pub(crate) config: SinkConfig,
+    /// What it takes, by the version that a record was made under.
+    takes: Vec<Takes>,
     pub(crate) sink: Arc<dyn Sink>,
     places: Places,
+    pub(super) memory: Arc<Memory>,
+}
+
+/// What this environment remembers of a sink, whatever version says how to serve it.
+#[derive(Debug)]
+pub(crate) struct Memory {
     remembered: Mutex<Remembered>,
     /// What went to the spool: it is on its way, though not delivered.
     pub(super) parked: Mutex<Remembered>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let remembered = || Mutex::new(Remembered::new(REMEMBERED));
+        Self {
+            remembered: remembered(),
+            parked: remembered(),
+        }
+    }
 }
 
 /// Where what a sink does not take may go.
@@ -90,16 +109,36 @@ pub(super) fn lock(remembered: &Mutex<Remembered>) -> MutexGuard<'_, Remembered>
 }
 
 impl NamedSink {
-    pub(crate) fn new(name: &str, config: &SinkConfig, sink: Arc<dyn Sink>, places: Places) -> Self {
-        let remembered = || Mutex::new(Remembered::new(REMEMBERED));
+    pub(crate) fn of(
+        destination: Destination,
+        sink: Arc<dyn Sink>,
+        memory: Arc<Memory>,
+        places: Places,
+    ) -> Self {
         Self {
-            name: name.to_owned(),
-            config: config.clone(),
+            name: destination.name,
+            config: destination.config,
+            takes: destination.takes,
             sink,
             places,
-            remembered: remembered(),
-            parked: remembered(),
+            memory,
         }
+    }
+
+    /// What it takes of records that were made under a version of the chain.
+    pub(crate) fn takes(&self, version: usize) -> &Takes {
+        self.takes.get(version).unwrap_or(&Takes::Nothing)
+    }
+
+    /// Whether a version of the chain has it.
+    pub(crate) fn is_of(&self, version: usize) -> bool {
+        matches!(self.takes(version), Takes::Passing(..))
+    }
+
+    /// Whether any version sends it envelopes.
+    pub(crate) fn wants_envelopes(&self) -> bool {
+        let wants = |takes: &Takes| matches!(takes, Takes::Passing(_, Format::Envelope));
+        self.config.format == Format::Envelope || self.takes.iter().any(wants)
     }
 
     /// Longest time for one try.
@@ -266,7 +305,7 @@ impl NamedSink {
     /// it is: an object that begins with that one, and so comes first, must not leave out what follows it. What somebody
     /// wants delivered again is.
     fn pending(&self, records: &[Routed<'_>], context: Context<'_>, served: &mut Served) -> Vec<usize> {
-        let (remembered, parked) = (lock(&self.remembered), lock(&self.parked));
+        let (remembered, parked) = (lock(&self.memory.remembered), lock(&self.memory.parked));
         let mut seen = HashSet::with_capacity(records.len());
         let mut pending = Vec::with_capacity(records.len());
         for (at, record) in records.iter().enumerate() {
@@ -284,7 +323,7 @@ impl NamedSink {
 
     /// Remembers what the sink has taken.
     fn remember(&self, taken: &[&Routed<'_>], pointers: &HashMap<usize, Vec<u8>>, report: &mut SinkReport) {
-        let mut remembered = lock(&self.remembered);
+        let mut remembered = lock(&self.memory.remembered);
         for Routed { outgoing, .. } in taken {
             remembered.insert(outgoing.key);
             report.delivered += 1;

@@ -20,12 +20,14 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::destinations::destinations;
 use super::drain::{Options, drain};
+use super::open::{Opener, Plan};
 use super::plant::Plant;
 use super::serve::{NamedSink, Places};
 use super::{Forwarder, InProcess, Outgoing, Sink, SinkError, Spool};
 use crate::clock::Clock;
-use crate::config::{Config, ModifyUnproven};
+use crate::config::{Chain, Config};
 use crate::engine::Fate;
 use crate::random::Random;
 use crate::store::Store;
@@ -145,14 +147,18 @@ impl World {
                 spool: Some(Arc::clone(&spool)),
                 spill: None,
             };
-            let sink = NamedSink::new("a", &config.sinks["a"], Arc::<Target>::clone(&target), places);
-            let forwarder = Forwarder {
-                sinks: vec![sink],
-                quarantine: store.beside().objects("quarantine"),
-                modify_unproven: ModifyUnproven::Skip,
-                clock: clock.clone(),
-                random: random.clone(),
-            };
+            let chain = Arc::new(Chain::of(config.clone()));
+            let destination = destinations(&chain).pop().unwrap();
+            let sink = Arc::<Target>::clone(&target);
+            let sink = NamedSink::of(destination, sink, Arc::default(), places);
+            let quarantine = Arc::new(store.beside().objects("quarantine"));
+            let forwarder = Forwarder::new(
+                None,
+                Plan::new(chain, vec![sink], quarantine),
+                Opener::new(clock.clone(), random.clone()),
+                clock.clone(),
+                random.clone(),
+            );
             Environment {
                 spool,
                 forwarder: Arc::new(forwarder),

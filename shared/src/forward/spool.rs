@@ -126,20 +126,21 @@ impl Spool {
 
     /// Sinks for which anything waits. One LIST a sink and one more.
     pub(super) async fn sinks(&self) -> Result<Vec<String>, ObjectsError> {
-        let (mut sinks, mut after) = (Vec::new(), PROBE.to_owned());
+        let (mut sinks, mut after) = (Vec::new(), None);
         while sinks.len() < PAGE {
-            let page = self.objects.list("", Some(&after), 1).await?;
+            let page = self.objects.list("", after.as_deref(), 1).await?;
             let Some(object) = page.objects.into_iter().next() else {
                 break;
             };
-            after = match object.name.split_once('/') {
+            // Names that begin with `-` stand before the probe.
+            after = Some(match object.name.split_once('/') {
                 Some((sink, _)) => {
                     sinks.push(sink.to_owned());
                     // The first name behind all that begin with `<sink>/`.
                     format!("{sink}0")
                 }
                 None => object.name,
-            };
+            });
         }
         Ok(sinks)
     }

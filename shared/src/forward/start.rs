@@ -1,15 +1,15 @@
-//! Building a forwarder from its configuration.
+//! Building a forwarder from its configuration, and following that where it has versions.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use super::serve::{NamedSink, Places};
+use super::open::{Opener, Plan, Replace};
 use super::sink::{Sink, SinkError};
-use super::spool::Spool;
-use super::{Forwarder, sinks, spill};
+use super::tries::{FIRST_PAUSE, Tries};
+use super::{Forwarder, HandleError};
 use crate::clock::{Clock, TimedOut};
-use crate::config::{Config, ObjectsUri, SinkUri};
-use crate::objects::{Objects, ObjectsError};
+use crate::config::{Chain, Config, ObjectsUri, Versions};
+use crate::objects::ObjectsError;
 use crate::random::Random;
 
 /// Why a forwarder cannot start.
@@ -18,6 +18,9 @@ pub enum StartError {
     /// There is nothing to forward to.
     #[error("the configuration names no quarantine and no sinks")]
     NotConfigured,
+    /// No version of the configuration can be read.
+    #[error("no configuration: {0}")]
+    Versions(String),
     /// The quarantine cannot be written; without one a bad record would have nowhere to go.
     #[error("the quarantine cannot be written: {0}")]
     Quarantine(#[from] ObjectsError),
@@ -52,123 +55,148 @@ pub enum StartError {
         /// What happened.
         error: SinkError,
     },
+    /// A sink's single try may take longer than half of the function's time-out.
+    #[error("the timeout of a sink is more than half of the time that the function has")]
+    TimeoutTooLong,
     /// A secret of the AWS settings cannot be read.
     #[cfg(feature = "s3")]
     #[error(transparent)]
     Secret(#[from] crate::config::SecretError),
 }
 
-/// Opens places; the AWS configuration is loaded when the first in S3 is asked for.
-struct Opener<'a> {
-    random: &'a Random,
-    #[cfg(feature = "s3")]
-    config: &'a crate::config::AwsConfig,
-    #[cfg(feature = "s3")]
-    sdk: Option<aws_config::SdkConfig>,
-}
-
-impl Opener<'_> {
-    async fn objects(&mut self, uri: &ObjectsUri) -> Result<Objects, StartError> {
-        #[cfg(feature = "s3")]
-        if matches!(uri, ObjectsUri::S3(_)) && self.sdk.is_none() {
-            self.sdk = Some(self.config.sdk_config().await?);
-        }
-        #[cfg(feature = "s3")]
-        let sdk = self.sdk.as_ref();
-        #[cfg(not(feature = "s3"))]
-        let sdk = None;
-        Objects::open(uri, sdk, self.random.clone()).map_err(|reason| StartError::Place {
-            uri: Box::new(uri.clone()),
-            reason,
-        })
-    }
-
-    /// A place that sinks share, if there is one, that shows what is asked of it.
-    async fn shared<T>(
-        &mut self,
-        uri: Option<&ObjectsUri>,
-        open: impl FnOnce(Objects) -> T,
-        setting: &'static str,
-        clock: &Clock,
-        show: impl AsyncFnOnce(&T) -> Result<(), ObjectsError>,
-    ) -> Result<Option<Arc<T>>, StartError> {
-        let Some(uri) = uri else { return Ok(None) };
-        let place = open(self.objects(uri).await?);
-        let reason = match clock.timeout(super::OBJECT_TRY, show(&place)).await {
-            Ok(Ok(())) => return Ok(Some(Arc::new(place))),
-            Ok(Err(error)) => error.to_string(),
-            Err(TimedOut) => format!(
-                "no answer within {:?}: is its endpoint reachable?",
-                super::OBJECT_TRY
-            ),
-        };
-        Err(StartError::Shared { setting, reason })
-    }
-}
+/// How long the configuration is asked for in a batch.
+const READ: Duration = Duration::from_secs(10);
+/// Longest time for one try of it: a connection may have died while the environment slept.
+const READ_TRY: Duration = Duration::from_secs(5);
 
 impl Forwarder {
-    /// Opens the sinks and shows that the quarantine can be written (one PUT), and the spool written and listed (one PUT,
-    /// one LIST).
+    /// By a configuration that stays. Opens the sinks and shows that the quarantine can be written (one PUT), and the spool
+    /// written and listed (one PUT, one LIST).
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: &Config, clock: Clock, random: Random) -> Result<Self, StartError> {
-        let mut opener = Opener {
+        let chain = Arc::new(Chain::of(config.clone()));
+        let mut opener = Opener::new(clock.clone(), random.clone());
+        let plan = Box::pin(opener.plan(&chain, None)).await?;
+        Ok(Self::new(None, plan, opener, clock, random))
+    }
+
+    /// By versions of a configuration, which each batch reads anew. One GET, one for each version, and for what the newest
+    /// asks for as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// [`StartError`] if no version can be read and opened.
+    pub async fn start_versions(
+        versions: Versions,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, StartError> {
+        let tries = Tries {
+            clock: &clock,
             random: &random,
-            #[cfg(feature = "s3")]
-            config: &config.aws,
-            #[cfg(feature = "s3")]
-            sdk: None,
+            stop: clock.instant() + READ,
         };
-        let Some(quarantine) = &config.quarantine else {
-            return Err(StartError::NotConfigured);
-        };
-        let quarantine = opener.objects(quarantine).await?;
-        let probe = clock.timeout(super::OBJECT_TRY, quarantine.probe()).await;
-        probe.map_err(|TimedOut| StartError::Silent)??;
-        let places = Places {
-            spool: opener
-                .shared(config.spool.as_ref(), Spool::new, "spool", &clock, Spool::probe)
-                .await?,
-            spill: opener
-                .shared(
-                    config.spill.as_ref(),
-                    |objects| objects,
-                    "spill",
-                    &clock,
-                    spill::probe,
-                )
-                .await?,
-        };
-        let mut named = Vec::new();
-        for (name, sink) in &config.sinks {
-            let open: Arc<dyn Sink> = match &sink.uri {
-                SinkUri::Stdout => Arc::new(sinks::stdout::Stdout::new()),
-                SinkUri::File { dir, remember } => Arc::new(file(name, dir, *remember)?),
-                SinkUri::S3 {
-                    location,
-                    compression,
-                } => {
-                    let objects = opener.objects(&ObjectsUri::S3(location.clone())).await?;
-                    Arc::new(sinks::s3::S3::new(objects, *compression))
-                }
-                SinkUri::Lake(uri) => Arc::new(sinks::lake::Lake::new(opener.objects(uri).await?)),
-            };
-            named.push(NamedSink::new(name, sink, open, places.clone()));
-        }
-        Ok(Self {
-            sinks: named,
-            quarantine,
-            modify_unproven: config.modify_unproven,
+        let chain = read(&versions, tries).await.map_err(StartError::Versions)?;
+        let mut opener = Opener::new(clock.clone(), random.clone());
+        let plan = Box::pin(opener.plan(&chain, None)).await?;
+        Ok(Self::new(Some(versions), plan, opener, clock, random))
+    }
+
+    pub(super) fn new(
+        versions: Option<Versions>,
+        plan: Plan,
+        opener: Opener,
+        clock: Clock,
+        random: Random,
+    ) -> Self {
+        Self {
+            versions,
+            plan: Mutex::new(Arc::new(plan)),
+            opener: tokio::sync::Mutex::new(opener),
             clock,
             random,
-        })
+        }
+    }
+
+    fn current(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a batch goes by that arrives now.
+    pub(super) async fn plan(&self, tries: Tries<'_>, total: Duration) -> Result<Arc<Plan>, HandleError> {
+        let plan = self.current();
+        let Some(versions) = &self.versions else {
+            return Ok(plan);
+        };
+        let chain = read(versions, tries)
+            .await
+            .map_err(HandleError::NoConfiguration)?;
+        if plan.serves(&chain, self.clock.instant(), total) {
+            return Ok(plan);
+        }
+        let opened = self
+            .clock
+            .timeout(tries.left(), Box::pin(self.reopen(versions, tries, total)));
+        match opened.await {
+            Ok(opened) => opened.map_err(HandleError::NoConfiguration),
+            Err(TimedOut) => Err(HandleError::NoConfiguration(
+                "it was not opened in time".to_owned(),
+            )),
+        }
+    }
+
+    /// One batch at a time, by what is there once it is its turn: another may have seen more.
+    async fn reopen(
+        &self,
+        versions: &Versions,
+        tries: Tries<'_>,
+        total: Duration,
+    ) -> Result<Arc<Plan>, String> {
+        let mut opener = self.opener.lock().await;
+        let chain = read(versions, tries).await?;
+        let plan = self.current();
+        if plan.serves(&chain, self.clock.instant(), total) {
+            return Ok(plan);
+        }
+        let plan = opener.plan(&chain, Some(total)).await;
+        let plan = plan.map_err(|error| error.to_string())?;
+        let plan = Arc::new(plan);
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&plan);
+        Ok(plan)
+    }
+
+    /// Replaces each sink by what `replace` makes of it, those too that later versions open: to watch or to sabotage
+    /// deliveries.
+    pub fn map_sinks(
+        mut self,
+        replace: impl FnMut(&str, Arc<dyn Sink>) -> Arc<dyn Sink> + Send + 'static,
+    ) -> Self {
+        let plan = self.plan.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // No batch is under way that could hold it too.
+        if let Some(plan) = Arc::get_mut(plan) {
+            self.opener.get_mut().replace(Replace(Box::new(replace)), plan);
+        }
+        self
     }
 }
 
-fn file(name: &str, dir: &Path, remember: usize) -> Result<sinks::file::File, StartError> {
-    sinks::file::File::open(dir, remember).map_err(|error| StartError::Sink {
-        name: name.to_owned(),
-        error,
-    })
+/// The versions as they are now, asked for again for a while. Why there are none.
+async fn read(versions: &Versions, tries: Tries<'_>) -> Result<Arc<Chain>, String> {
+    let stop = tries.stop.min(tries.clock.instant() + READ);
+    let tries = Tries { stop, ..tries };
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let limit = READ_TRY.min(tries.left());
+        let error = match tries.clock.timeout(limit, Box::pin(versions.read())).await {
+            Ok(Ok(chain)) => return Ok(chain),
+            Ok(Err(error)) => error.to_string(),
+            Err(TimedOut) => format!("no answer within {limit:?}"),
+        };
+        tracing::warn!(error, "the configuration cannot be read");
+        if tries.left().is_zero() {
+            return Err(error);
+        }
+        tries.pause(&mut pause).await;
+    }
 }

@@ -56,7 +56,8 @@ pub struct Object {
     pub tag: Tag,
 }
 
-/// The entity tag of an object: equal for equal content, on S3 as S3 tells it.
+/// The entity tag of an object: of this very content, in a directory; of this very write where S3 encrypts with a key of
+/// KMS. It tells whether an object is still the one that was read, nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag(String);
 
@@ -115,7 +116,8 @@ macro_rules! at {
 }
 
 impl Objects {
-    /// Objects in a directory, made when the first is written.
+    /// Objects in a directory, made when the first is written. What is written survives the end of the process, not the
+    /// loss of power: nothing is synced.
     pub fn dir(path: PathBuf, random: Random) -> Self {
         Self(Place::Dir(Dir::new(path, random)))
     }

@@ -84,7 +84,7 @@ pub fn stopped(directory: &Path) -> Result<Stopped, StateError> {
             .map_err(|error: crate::audit::log::CursorError| wrong("cursor", &error.to_string()))?;
         let at = cursor.reached();
         ("cursor", at.ok_or_else(|| wrong("cursor", "it names no time"))?)
-    } else if let Some(at) = newest_day(&directory)? {
+    } else if let Some(at) = oldest_day(&directory)? {
         ("cursor_v2", at)
     } else {
         let mut found = None;
@@ -157,8 +157,9 @@ fn state(directory: &Path) -> Result<PathBuf, StateError> {
     }
 }
 
-/// The newest day of which bulk export has begun: what is before it is sent.
-fn newest_day(directory: &Path) -> Result<Option<SystemTime>, StateError> {
+/// The oldest day whose bulk export is not done: the folder of one that is done is removed, and later days begin before
+/// that.
+fn oldest_day(directory: &Path) -> Result<Option<SystemTime>, StateError> {
     let bulk = directory.join("cursor_v2");
     if !bulk.is_dir() {
         return Ok(None);
@@ -167,5 +168,5 @@ fn newest_day(directory: &Path) -> Result<Option<SystemTime>, StateError> {
         let name = day.file_name()?.to_str()?.to_owned();
         instant(&format!("{}T00:00:00Z", name.get(..10)?))
     });
-    Ok(days.max())
+    Ok(days.min())
 }

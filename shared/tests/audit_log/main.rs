@@ -11,6 +11,7 @@
 #[allow(dead_code)] // The state tests use the rest.
 mod engine;
 
+mod ahead;
 mod backends;
 mod config;
 mod cursors;

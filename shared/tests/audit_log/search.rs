@@ -323,3 +323,27 @@ async fn a_time_that_is_no_whole_number_ends_a_search_instead_of_repeating_it() 
     let error = table.search(&search).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongTable);
 }
+
+#[tokio::test]
+async fn in_the_middle_of_a_page_such_a_row_is_left_out() {
+    let engine = Engine::new();
+    let table = table(&engine).await;
+    load(&engine, 4, 1, |_| json!({}));
+    let mut row = serde_json::to_value(crate::row(9, 1, json!({}))).unwrap();
+    row["CreatedAt"]["N"] = format!("{}.5", DAY + 1).into();
+    let request = json!({"TableName": crate::TABLE, "Item": row});
+    let put = engine.database.put_item(serde_json::from_value(request).unwrap());
+    put.unwrap();
+    for order in [Order::Ascending, Order::Descending] {
+        let search = Search {
+            limit: 1,
+            order,
+            condition: Some("equals(code, \"T1000I\")".parse().unwrap()),
+            ..all()
+        };
+        let mut unreadable = 0;
+        let mut found = numbers(&follow(&table, search, |answer| unreadable += answer.unreadable).await);
+        found.sort_unstable();
+        assert_eq!((found, unreadable), (vec![0, 1, 2, 3], 1), "{order:?}");
+    }
+}

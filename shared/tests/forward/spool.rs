@@ -183,7 +183,7 @@ async fn a_queue_of_many_payloads_is_drained_in_order() {
 /// Every queue is found, whatever its name, and one whose sink hangs does not keep the others waiting.
 #[tokio::test(start_paused = true)]
 async fn each_queue_is_drained_by_itself() {
-    let names = ["a", "a-b", "a0", "a_b", "b", "probe"];
+    let names = ["-a", "a", "a-b", "a0", "a_b", "b", "probe"];
     let setup = Setup::spooled(&names.map(|name| (name, "spool: always"))).await;
     setup.handle(&payload(&batch(1..=3))).await.unwrap();
     setup.fake("a0").set(Behaviour::Hang);

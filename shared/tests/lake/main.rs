@@ -9,6 +9,8 @@
     clippy::print_stdout
 )]
 
+#[path = "../support/endpoint.rs"]
+mod endpoint;
 #[path = "../state/engine.rs"]
 #[allow(dead_code)]
 mod engine;
@@ -20,6 +22,7 @@ mod store;
 use std::path::Path;
 use std::time::Duration;
 
+use endpoint::{AWS, Bucket};
 use engine::Fate;
 use generate::{Generated, line, start};
 use read::{Filed, filed};
@@ -130,33 +133,12 @@ async fn from_the_sink_to_files_of_a_directory_and_no_repeat() {
 /// Against a real S3, or what stands in for it: its bucket is made, and left.
 #[tokio::test]
 async fn from_the_sink_to_files_of_an_s3_endpoint() {
-    let Ok(endpoint) = std::env::var("TIDEWATCH_S3_ENDPOINT") else {
-        println!("skipped: TIDEWATCH_S3_ENDPOINT names no S3");
-        return;
-    };
+    let Some(bucket) = Bucket::new().await else { return };
     let dir = tempfile::tempdir().unwrap();
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version_latest()
-        .endpoint_url(&endpoint)
-        .force_path_style(true)
-        .region(aws_sdk_s3::config::Region::new("us-east-1"))
-        .credentials_provider(aws_sdk_s3::config::Credentials::new(
-            "test", "test", None, None, "test",
-        ))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    let client = aws_sdk_s3::Client::from_conf(config);
-    let bucket = format!("lake-{}", Random::system().uuid());
-    client.create_bucket().bucket(&bucket).send().await.unwrap();
-    let uri = format!("s3://{bucket}/some/lake?format=parquet&endpoint={endpoint}");
-    let aws = "aws: { region: us-east-1, access_key: test, secret_key: test }";
-    let location = tidewatch::config::S3Location {
-        bucket,
-        prefix: "some/lake".to_owned(),
-        ..Default::default()
-    };
-    let open = || Objects::s3(client.clone(), location.clone());
-    whole_way(&uri, aws, open, &dir.path().join("quarantine")).await;
+    let Bucket { endpoint, name, .. } = &bucket;
+    let uri = format!("s3://{name}/some/lake?format=parquet&endpoint={endpoint}");
+    let open = || bucket.objects("some/lake");
+    whole_way(&uri, AWS, open, &dir.path().join("quarantine")).await;
     // Of two runs at once none does harm.
     let objects = open();
     let lines = [staged(

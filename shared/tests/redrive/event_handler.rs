@@ -51,6 +51,8 @@ fn a_cursor_of_either_form_tells_where_it_stopped() {
 #[test]
 fn without_one_the_window_does_or_the_start() {
     let bulk = ("cursor_v2/2026-11-17/completed-chunks", "a\n");
+    // Those that began later may be ahead of it.
+    let later = ("cursor_v2/2026-11-20/completed-chunks", "a\n");
     let (window, start) = (
         ("window_time", "2026-11-19T00:00:00Z"),
         ("start_time", "2026-01-01T00:00:00Z"),
@@ -62,7 +64,11 @@ fn without_one_the_window_does_or_the_start() {
             "2026-11-19T00:00:00Z",
         ),
         (vec![start], "start_time", "2026-01-01T00:00:00Z"),
-        (vec![bulk, window, start], "cursor_v2", "2026-11-17T00:00:00Z"),
+        (
+            vec![later, bulk, window, start],
+            "cursor_v2",
+            "2026-11-17T00:00:00Z",
+        ),
         (
             vec![("cursor", r#"{"date":"2026-11-16"}"#)],
             "cursor",

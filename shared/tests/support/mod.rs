@@ -49,6 +49,16 @@ pub struct Fake {
     pub calls: AtomicUsize,
 }
 
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            behaviour: Mutex::new(Behaviour::Work),
+            lines: Mutex::default(),
+            calls: AtomicUsize::new(0),
+        }
+    }
+}
+
 impl Fake {
     pub fn set(&self, behaviour: Behaviour) {
         *self.behaviour.lock().unwrap() = behaviour;
@@ -153,22 +163,20 @@ impl Setup {
         let config = Config::parse(&document, "test", []).unwrap();
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_632_860);
         let clock = Clock::simulated(start);
-        let mut fakes = HashMap::new();
+        let fakes: Arc<Mutex<HashMap<String, Arc<Fake>>>> = Arc::default();
         let forwarder = Forwarder::start(&config, clock.clone(), Random::seeded(1))
             .await
             .unwrap();
-        let forwarder = forwarder.map_sinks(|name, sink| {
+        let made = Arc::clone(&fakes);
+        let forwarder = forwarder.map_sinks(move |name, sink| {
             if !fake {
                 return sink;
             }
-            let fake = Arc::new(Fake {
-                behaviour: Mutex::new(Behaviour::Work),
-                lines: Mutex::default(),
-                calls: AtomicUsize::new(0),
-            });
-            fakes.insert(name.to_owned(), Arc::clone(&fake));
+            let fake = Arc::new(Fake::default());
+            made.lock().unwrap().insert(name.to_owned(), Arc::clone(&fake));
             fake
         });
+        let fakes = fakes.lock().unwrap().clone();
         Self {
             forwarder: Arc::new(forwarder),
             dir,

@@ -15,6 +15,9 @@ use tidewatch::random::Random;
 
 use crate::cli::{Consent, Exit, FAINT, Failure, GOOD, Global, Output, aws_config, paint, stamp};
 
+/// What applying takes at most, of the lead that is due when the pointer moves.
+const MOMENT: Duration = Duration::from_secs(5);
+
 /// Arguments of `tidewatch config apply`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -22,10 +25,10 @@ use crate::cli::{Consent, Exit, FAINT, Failure, GOOD, Global, Output, aws_config
   tidewatch config apply new.yaml --to s3://my-audit/tidewatch/ --in 10m --yes
   tidewatch config apply new.yaml --to s3://my-audit/tidewatch/ --dry-run --json
 
-Versions are kept and can be read; the function `forward` does not go by them yet: its TIDEWATCH_CONFIG names a document. A
-record is meant to be handled by the version that was in force when it was made. A sink that the new version has no
-more is noted as draining, unless it is forgotten here.
-Exit status: 0 applied; 2 the document has faults, or would be in force too soon; 1 anything else.")]
+The function reads its configuration there if TIDEWATCH_CONFIG names the same place, slash at the end included. A record
+is handled by the version that was in force when it was made. A sink that the new version has no more drains: what is
+parked for it is delivered still, unless it is forgotten here.
+Exit status: 0 applied; 2 the document has faults, or would be in force too soon, or moves the spool; 1 anything else.")]
 pub(super) struct ApplyArgs {
     /// The document: a path, file:///path, s3://bucket/key or ssm:NAME
     document: String,
@@ -38,6 +41,9 @@ pub(super) struct ApplyArgs {
     /// Forget this removed sink; what is parked for it is delivered to nobody. May be given several times
     #[arg(long, value_name = "SINK")]
     forget: Vec<String>,
+    /// Take another spool than the newest version's. What waits in that one is not seen any more: drain it first
+    #[arg(long)]
+    move_spool: bool,
     /// Only check it, and show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -66,9 +72,9 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
     let candidate = Candidate {
         document: &document,
         place: uri,
-        // A moment more: the request takes a while.
-        effective_from: Clock::system().now() + lead + Duration::from_secs(1),
+        effective_from: Clock::system().now() + lead + MOMENT,
         forget: &args.forget.into_iter().collect::<BTreeSet<_>>(),
+        move_spool: args.move_spool,
         dry_run: true,
     };
     let planned = versions.apply(candidate.clone()).await?;
@@ -76,8 +82,14 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
         [] => String::new(),
         draining => format!("; drains {}", draining.join(", ")),
     };
+    let unusable = match &planned.unusable {
+        Some(unusable) => {
+            format!("; {unusable} cannot be used and is passed over, with the sinks that it added")
+        }
+        None => String::new(),
+    };
     let preface = format!(
-        "in force from {}, after {}{draining}\n",
+        "in force from {}, after {}{draining}{unusable}\n",
         planned.effective_from,
         planned.before.as_deref().unwrap_or("none")
     );
@@ -89,7 +101,7 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
         .ask(output, &preface, &format!("Apply it in {}?", args.to))?;
     let applied = versions
         .apply(Candidate {
-            effective_from: Clock::system().now() + lead + Duration::from_secs(1),
+            effective_from: Clock::system().now() + lead + MOMENT,
             dry_run: false,
             ..candidate
         })
@@ -156,6 +168,7 @@ impl From<VersionsError> for Failure {
     fn from(error: VersionsError) -> Self {
         match &error {
             VersionsError::Faults(_) | VersionsError::TooSoon { .. } => Self::usage(error.to_string()),
+            VersionsError::SpoolMoved(_) => Self::usage(format!("{error} with --move-spool")),
             _ => Self::from(error.to_string()),
         }
     }

@@ -86,10 +86,10 @@ async fn start(document: &str, clock: &Clock, random: &Random) -> Result<Forward
 /// A forwarder, one of whose sinks is replaced by what `replace` makes of it.
 pub fn replaced(
     forwarder: Forwarder,
-    sink: &str,
-    replace: impl Fn(Arc<dyn Sink>) -> Arc<dyn Sink>,
+    sink: &'static str,
+    replace: impl Fn(Arc<dyn Sink>) -> Arc<dyn Sink> + Send + 'static,
 ) -> Forwarder {
-    forwarder.map_sinks(|name, inner| if name == sink { replace(inner) } else { inner })
+    forwarder.map_sinks(move |name, inner| if name == sink { replace(inner) } else { inner })
 }
 
 /// The function around a forwarder, as a mapping calls it.
@@ -130,7 +130,7 @@ pub fn planted(forwarder: Forwarder, plant: Option<Plant>) -> Forwarder {
 
 /// Shows each record once the file sink has taken it.
 pub fn shown(forwarder: Forwarder, show: fn(&[u8])) -> Forwarder {
-    replaced(forwarder, LOCAL, |inner| Arc::new(Shows { inner, show }))
+    replaced(forwarder, LOCAL, move |inner| Arc::new(Shows { inner, show }))
 }
 
 /// Acknowledges the last record of each third call without passing it on.

@@ -135,9 +135,11 @@ async fn forward(
         clock,
         Random::seeded(args.seed.wrapping_add(1)),
     );
-    let forwarder = handler::replaced(forwarder, handler::LOCAL, |inner| troubles.around(inner));
+    let before = Arc::clone(&troubles);
+    let forwarder = handler::replaced(forwarder, handler::LOCAL, move |inner| before.around(inner));
     let outage = Troubles::down(REMOTE_OUTAGE, clock);
-    let forwarder = handler::replaced(forwarder, handler::REMOTE, |inner| outage.around(inner));
+    let before = Arc::clone(&outage);
+    let forwarder = handler::replaced(forwarder, handler::REMOTE, move |inner| before.around(inner));
     let handler = handler::handler(handler::planted(forwarder, args.plant), clock);
     let tasks = Tasks::new(directory, &client, &handler, clock, directory.tasks()?).await?;
     let tasks = tasks.forgetting(args.plant == Some(Plant::Forget));

@@ -128,7 +128,8 @@ impl Troubles {
 
     /// Puts a troubled sink before each sink.
     pub fn before(self: &Arc<Self>, forwarder: Forwarder) -> Forwarder {
-        forwarder.map_sinks(|_, inner| self.around(inner))
+        let troubles = Arc::clone(self);
+        forwarder.map_sinks(move |_, inner| troubles.around(inner))
     }
 
     /// A sink in trouble.

@@ -177,7 +177,8 @@ impl World {
         for _ in 0..ENVIRONMENTS {
             let wire = store.beside();
             let forwarder = environment(&wire, &clock, &random).await;
-            let forwarder = forwarder.map_sinks(|name, inner| {
+            let (local, remote, weather) = (Arc::clone(&local), Arc::clone(&remote), weather.clone());
+            let forwarder = forwarder.map_sinks(move |name, inner| {
                 let inner: Arc<dyn Sink> = match name {
                     "local" => Arc::clone(&local),
                     "remote" => Arc::<Memory>::clone(&remote),

@@ -110,16 +110,7 @@ impl Key {
     }
 }
 
-/// `yyyy-mm-dd`.
-pub(super) fn day(date: Date) -> String {
-    format!(
-        "{:04}-{:02}-{:02}",
-        date.year(),
-        u8::from(date.month()),
-        date.day()
-    )
-}
-
+/// Of `yyyy-mm-dd`, as dates are shown.
 pub(super) fn date(text: &str) -> Option<Date> {
     let format = time::macros::format_description!("[year]-[month]-[day]");
     Date::parse(text, &format).ok()
@@ -142,7 +133,7 @@ impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut members = serde_json::Map::new();
         if let Scope::Day(date) = self.scope {
-            members.insert("date".to_owned(), day(date).into());
+            members.insert("date".to_owned(), date.to_string().into());
         }
         match &self.place {
             Place::Start => {}
@@ -199,7 +190,7 @@ impl FromStr for Cursor {
             None => read.second.map_or(Place::Start, Place::Second),
         };
         if let (Scope::Day(date), Place::After(key)) = (scope, &place)
-            && key.date != day(date)
+            && key.date != date.to_string()
         {
             return Err(CursorError("its row is not of its date"));
         }

@@ -11,7 +11,7 @@ use time::Date;
 use tokio::task::JoinSet;
 
 use super::condition::Condition;
-use super::cursor::{Cursor, Key, Place, Scope, date, day};
+use super::cursor::{Cursor, Key, Place, Scope, date};
 use super::dynamo::Dynamo;
 use super::error::LogError;
 use super::pages::{Found, In, Page, Pages, decode, sort};
@@ -122,7 +122,7 @@ impl fmt::Display for Position {
             export: 1,
             from: self.from,
             to: self.to,
-            next: self.next.map(day),
+            next: self.next.map(|date| date.to_string()),
             open: open.collect(),
         };
         let text = serde_json::to_string(&written).map_err(|_| fmt::Error)?;
@@ -258,7 +258,7 @@ impl Reading {
         let page = page?;
         let mut part = Part {
             events: Vec::new(),
-            day: day(date),
+            day: date.to_string(),
             position: self.position.clone(),
             units: 0.0,
             unreadable: 0,

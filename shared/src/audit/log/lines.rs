@@ -80,13 +80,7 @@ fn failed(name: &str, error: &io::Error) -> LogError {
 
 /// The UTC day that it is, which names the file, as in Teleport: not the event's.
 fn day(clock: &Clock) -> String {
-    let today = OffsetDateTime::from(clock.now()).date();
-    format!(
-        "{:04}-{:02}-{:02}",
-        today.year(),
-        u8::from(today.month()),
-        today.day()
-    )
+    OffsetDateTime::from(clock.now()).date().to_string()
 }
 
 /// Writes a line at the file's end, under the file's lock, so that lines of several processes of ours do not mix. What is

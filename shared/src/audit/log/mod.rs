@@ -18,6 +18,7 @@
 //! # Numbers
 //! They are the text that they are, and never go through a float. A number that DynamoDB would not keep exactly is refused.
 
+mod ahead;
 mod condition;
 mod config;
 mod cursor;

@@ -5,7 +5,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime};
 
 use super::condition::{Condition, Expression};
-use super::cursor::{Key, Place, day};
+use super::cursor::{Key, Place};
 use super::dynamo::Dynamo;
 use super::error::LogError;
 use super::search::Order;
@@ -185,7 +185,7 @@ impl Pages {
         let request = self.log.client().query().table_name(self.log.table());
         let (request, filter) = match within {
             In::Day(date) => {
-                values.insert(":date".to_owned(), AttributeValue::S(day(date)));
+                values.insert(":date".to_owned(), AttributeValue::S(date.to_string()));
                 let request = request
                     .index_name("timesearchV2")
                     .key_condition_expression(format!("CreatedAtDate = :date AND {TIME}"));

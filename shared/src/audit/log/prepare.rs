@@ -108,12 +108,7 @@ impl Prepared {
             session_id,
             event_index,
             created_at: at.unix_timestamp(),
-            date: format!(
-                "{:04}-{:02}-{:02}",
-                date.year(),
-                u8::from(date.month()),
-                date.day()
-            ),
+            date: date.to_string(),
             fields,
         })
     }

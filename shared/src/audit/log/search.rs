@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::{Date, OffsetDateTime};
 
+use super::ahead::{Ahead, Size};
 use super::condition::Condition;
 use super::cursor::{Cursor, Key, Place, Scope};
 use super::dynamo::Dynamo;
@@ -127,13 +128,13 @@ pub(super) fn days(log: &Dynamo, (from, to): (i64, i64)) -> Result<(Date, Date),
 impl Dynamo {
     /// A page of the events that `search` describes: at most 1 MiB of their JSON, but always one if there is one.
     ///
-    /// Days are walked one after the other, in UTC. A cursor names the row after which to go on, so that events that are
+    /// Days are walked in UTC, up to nine at a time where they have little to answer. A cursor names the row after which to go on, so that events that are
     /// written meanwhile neither repeat nor hide others: no row that is in the index when its page is read is skipped. The
     /// index is eventually consistent, and an event that is written late, with an old time, behind the cursor is not seen.
     ///
     /// Cost: half a read unit for each 4 KB of rows that are read, whether they pass the filter or not, rounded up for each
     /// request; a request for a day is half a unit at least, also if the day is empty. Nothing is read twice but what did
-    /// not fit into an answer. Each request is tried for up to 30 s. Dropping the future ends it.
+    /// not fit into an answer, and days that were read ahead and did not. Each request is tried for up to 30 s. Dropping the future ends it.
     ///
     /// # Errors
     /// [`BadParameter`](ErrorKind::BadParameter) for a range that ends before it begins, or a cursor of another kind of
@@ -158,7 +159,7 @@ impl Dynamo {
                 // A cursor of days has another order: the session begins again.
                 _ => Place::Start,
             };
-            let left = filling.fill(&pages, In::Session(session), place).await?;
+            let left = filling.fill(&pages, In::Session(session), place, None).await?;
             return Ok(filling.end(left.map(|place| (Scope::Session, place))));
         }
         let (mut date, mut place) = match &search.cursor {
@@ -178,19 +179,29 @@ impl Dynamo {
                 ));
             }
         };
-        loop {
-            let left = filling.fill(&pages, In::Day(date), place).await?;
+        let mut ahead = Ahead::new(&pages);
+        let left = loop {
+            let (whole, before) = (place == Place::Start, filling.size());
+            let read = ahead.take(date).await?;
+            let left = filling.fill(&pages, In::Day(date), place, read).await?;
             if let Some(place) = left {
-                return Ok(filling.end(Some((Scope::Day(date), place))));
+                break (Scope::Day(date), place);
             }
             let Some(next) = search.order.next(date, first, last) else {
                 return Ok(filling.end(None));
             };
             (date, place) = (next, Place::Start);
             if filling.is_full() {
-                return Ok(filling.end(Some((Scope::Day(date), Place::Start))));
+                break (Scope::Day(date), place);
             }
-        }
+            if whole {
+                ahead.learn(filling.size().less(before));
+            }
+            let days = std::iter::successors(Some(next), |day| search.order.next(*day, first, last));
+            ahead.ask(days, filling.room(), filling.rows(&pages));
+        };
+        filling.units += ahead.end();
+        Ok(filling.end(Some(left)))
     }
 }
 
@@ -264,17 +275,41 @@ impl<'s> Filling<'s> {
             || self.search.max_units.is_some_and(|max| self.units >= max)
     }
 
-    /// Reads on until the answer is full, and answers where to go on; none at the end of the day or session.
+    /// What it has.
+    fn size(&self) -> Size {
+        Size {
+            events: self.events.len(),
+            bytes: self.bytes,
+            units: self.units,
+        }
+    }
+
+    /// What it has room for.
+    fn room(&self) -> Size {
+        let Search { limit, max_units, .. } = self.search;
+        let whole = Size {
+            events: if *limit == 0 { usize::MAX } else { *limit },
+            bytes: MAX_ANSWER,
+            units: max_units.unwrap_or(f64::INFINITY),
+        };
+        whole.less(self.size())
+    }
+
+    /// Reads on until the answer is full, and answers where to go on; none at the end of the day or session. `read` is
+    /// the first page, if there is one already.
     async fn fill(
         &mut self,
         pages: &Pages,
         within: In<'_>,
         mut place: Place,
+        mut read: Option<Page>,
     ) -> Result<Option<Place>, LogError> {
         loop {
-            let Some(page) = pages.page(within, &place, self.rows(pages)).await? else {
-                return Ok(None);
+            let page = match read.take() {
+                Some(page) => Some(page),
+                None => pages.page(within, &place, self.rows(pages)).await?,
             };
+            let Some(page) = page else { return Ok(None) };
             self.scanned += page.scanned;
             self.units += page.units;
             if page.items.is_empty() {
@@ -297,6 +332,11 @@ impl<'s> Filling<'s> {
             let key = Key::of(item);
             match decode(item, &mut self.out) {
                 Ok(None) => {}
+                // Nobody could go on behind it.
+                Ok(Some(_)) if key.is_none() => {
+                    self.unreadable += 1;
+                    tell(None, "its keys or its time are not what an index has");
+                }
                 Ok(Some(found)) => {
                     if !self.events.is_empty() && self.bytes + found.json.len() > MAX_ANSWER {
                         return Some(place);
@@ -362,6 +402,8 @@ pub(super) fn tell(key: Option<&Key>, what: &str) {
             event_index = key.event_index,
             "a row of the audit table cannot be read and is left out: {what}"
         ),
-        None => tracing::warn!("a row of the audit table has no keys and is left out: {what}"),
+        None => {
+            tracing::warn!("a row of the audit table has no keys that can be used and is left out: {what}")
+        }
     }
 }

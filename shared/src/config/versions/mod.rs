@@ -9,10 +9,13 @@
 //! the one before it; those that were in force within the last [`KEPT`] are found by walking back, and what is older
 //! gets the oldest of them.
 //!
-//! Environments are to read only the pointer, at the start of each batch, and a version when it is new. Where the current
-//! one cannot be used the one before it goes on. The forwarder does not go by versions yet.
+//! The forwarder goes by them: an environment reads only the pointer, at the start of each batch, and a version when it is
+//! new. Where the current one is of no use the one before it goes on; where that one is not either, there is no
+//! configuration, and the invocation fails. Which record meets which sinks, filters and formats: [`crate::forward`].
 
-use std::collections::{BTreeMap, BTreeSet};
+mod apply;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -21,16 +24,17 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use self::apply::{Applied, Candidate};
 use super::{Config, Faults, ObjectsUri, SinkConfig};
 use crate::clock::Clock;
-use crate::objects::{self, Objects, ObjectsError, Tag};
+use crate::objects::{Objects, ObjectsError, Tag};
 
 /// How long before it is in force a version is applied at the least: every environment has read the pointer by then.
 pub const LEAD: Duration = Duration::from_secs(30);
 /// How far back versions are looked for: what a stream and its mapping can still bring, and a day more.
 pub const KEPT: Duration = Duration::from_secs(48 * 3600);
-/// How many versions are walked back at most.
-const MOST: usize = 1000;
+/// How many versions are walked back at most: a new environment reads them one after the other.
+const MOST: usize = 100;
 
 const POINTER: &str = "pointer";
 
@@ -44,9 +48,11 @@ pub struct Versions {
     known: Mutex<Option<Known>>,
 }
 
-#[derive(Debug)]
+/// The versions that were read last.
+#[derive(Debug, Clone)]
 struct Known {
-    pointer: Pointer,
+    /// The pointer that they stand for; none if its version was of no use.
+    pointer: Option<Pointer>,
     chain: Arc<Chain>,
 }
 
@@ -68,8 +74,8 @@ pub struct Version {
 /// A sink that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draining {
-    /// As it was configured last.
-    pub config: SinkConfig,
+    /// As it was configured last; none if the version that says so is damaged: what waits for the sink stays.
+    pub config: Option<SinkConfig>,
     /// The version that had it last.
     pub last: String,
 }
@@ -79,6 +85,7 @@ pub struct Draining {
 pub struct Chain {
     /// Newest first; never empty.
     versions: Vec<Arc<Version>>,
+    unusable: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,39 +133,12 @@ pub enum VersionsError {
         /// When the newest version is in force from.
         after: String,
     },
+    /// Records that wait in the spool would be overtaken by those that come after, or never delivered.
+    #[error("the spool is another than that of version {0}: drain that one first, then say that it may move")]
+    SpoolMoved(String),
     /// Somebody else applied another version meanwhile.
     #[error("another version was applied meanwhile: look at it, and apply this one again")]
     Overtaken,
-}
-
-/// What applying a document did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Applied {
-    /// The version's name.
-    pub version: String,
-    /// From when on it is in force, RFC 3339.
-    pub effective_from: String,
-    /// The version before it.
-    pub before: Option<String>,
-    /// Removed sinks whose parked records are still to be drained.
-    pub draining: Vec<String>,
-    /// False of a dry run.
-    pub applied: bool,
-}
-
-/// A document on its way to being a version.
-#[derive(Debug, Clone)]
-pub struct Candidate<'a> {
-    /// Its text.
-    pub document: &'a str,
-    /// What faults call it.
-    pub place: &'a str,
-    /// From when on it is to be in force.
-    pub effective_from: SystemTime,
-    /// Removed sinks that nothing is parked for any more, or whose parked records are given up.
-    pub forget: &'a BTreeSet<String>,
-    /// Only look.
-    pub dry_run: bool,
 }
 
 impl Chain {
@@ -174,12 +154,35 @@ impl Chain {
         };
         Self {
             versions: vec![Arc::new(version)],
+            unusable: 0,
         }
     }
 
     /// Newest first.
     pub fn versions(&self) -> &[Arc<Version>] {
         &self.versions
+    }
+
+    /// How many newer versions were passed over because they are of no use.
+    pub fn unusable(&self) -> usize {
+        self.unusable
+    }
+
+    /// The versions before the newest, which is of no use, if there are any.
+    pub(crate) fn before(&self) -> Option<Self> {
+        let versions = self.versions.get(1..).filter(|versions| !versions.is_empty())?;
+        Some(Self {
+            versions: versions.to_vec(),
+            unusable: self.unusable + 1,
+        })
+    }
+
+    /// Whether it is of the same versions.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Arc<Version>, &Arc<Version>)| one.name == other.name;
+        self.unusable == other.unusable
+            && self.versions.len() == other.versions.len()
+            && self.versions.iter().zip(&other.versions).all(same)
     }
 
     /// Index of the version in force at a time; the oldest kept for what is older.
@@ -216,102 +219,42 @@ impl Versions {
         }
     }
 
-    /// The versions as they are now. One GET, and one for each version that is new since the last call.
+    /// The versions as they are now. One GET, and one for each version that is new since the last call; where the current
+    /// one is of no use it is asked for again by each call.
     ///
     /// # Errors
     /// [`VersionsError`] if the pointer cannot be read, or neither the current version nor the one before it.
     pub async fn read(&self) -> Result<Arc<Chain>, VersionsError> {
         let (pointer, _) = self.pointer().await?.ok_or_else(|| self.empty())?;
-        {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = known.as_ref().filter(|known| known.pointer == pointer) {
-                return Ok(Arc::clone(&known.chain));
-            }
-        }
         let known = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.as_ref().map(|known| Arc::clone(&known.chain))
+            known.clone()
         };
-        let newest = match self.version(&pointer.current, known.as_deref()).await {
-            Ok(newest) => newest,
-            Err(error) => {
-                let Some(before) = &pointer.before else {
-                    return Err(error);
-                };
+        if let Some(known) = &known
+            && known.pointer.as_ref() == Some(&pointer)
+        {
+            return Ok(Arc::clone(&known.chain));
+        }
+        let known = known.as_ref().map(|known| &*known.chain);
+        let current = self.current(&pointer, known).await;
+        let usable = current.is_ok();
+        let newest = match (current, &pointer.before) {
+            (Ok(newest), _) => newest,
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(before)) => {
                 tracing::error!(version = pointer.current, %error, "a version of the configuration is of no use: the one before it goes on");
-                let newest = self.version(before, known.as_deref()).await?;
-                // Not remembered: it may be mended, or be readable in a moment.
-                return self.walk(newest, known.as_deref()).await.map(Arc::new);
+                self.version(before, known).await?
             }
         };
-        let chain = Arc::new(self.walk(newest, known.as_deref()).await?);
+        let mut chain = self.walk(newest, known).await?;
+        chain.unusable = usize::from(!usable);
+        let chain = Arc::new(chain);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known {
-            pointer,
+            // It may be mended, or be readable in a moment.
+            pointer: usable.then_some(pointer),
             chain: Arc::clone(&chain),
         });
         Ok(chain)
-    }
-
-    /// Makes a document the newest version. Two PUTs, and what [`read`](Self::read) takes. Cancel-safe: the pointer moves
-    /// or does not.
-    ///
-    /// # Errors
-    /// [`VersionsError`]; an [`Objects`](VersionsError::Objects) error may have moved the pointer all the same: look.
-    pub async fn apply(&self, candidate: Candidate<'_>) -> Result<Applied, VersionsError> {
-        let config = self.parse(candidate.document, candidate.place)?;
-        let found = self.pointer().await?;
-        let before = match &found {
-            Some((pointer, _)) => Some(self.version(&pointer.current, None).await?),
-            None => None,
-        };
-        let least = self.clock.now() + LEAD;
-        let after = before.as_ref().map(|before| before.effective_from);
-        // Of the first one records that are older have no other.
-        if before.is_some() && (candidate.effective_from < least || Some(candidate.effective_from) <= after) {
-            return Err(VersionsError::TooSoon {
-                after: stamp(after.unwrap_or(least)),
-            });
-        }
-        let draining = draining(before.as_deref(), &config, candidate.forget);
-        let number = before.as_ref().map_or(0, |before| before.number) + 1;
-        let kept = Kept {
-            number,
-            effective_from: stamp(candidate.effective_from),
-            before: before.as_ref().map(|before| before.name.clone()),
-            draining,
-            document: candidate.document.to_owned(),
-        };
-        let body = json(&kept);
-        let name = format!("{number:06}-{}", objects::hash(&body));
-        let applied = Applied {
-            version: name.clone(),
-            effective_from: kept.effective_from,
-            before: kept.before.clone(),
-            draining: kept.draining.into_keys().collect(),
-            applied: !candidate.dry_run,
-        };
-        if candidate.dry_run {
-            return Ok(applied);
-        }
-        self.objects.put(&object(&name), body).await?;
-        let pointer = json(&Pointer {
-            current: name,
-            before: kept.before,
-        });
-        let moved = match &found {
-            Some((_, tag)) => self.objects.replace_if(POINTER, tag, pointer).await?,
-            None => self.objects.create(POINTER, pointer).await?,
-        };
-        // A PUT that was sent twice, because its first answer was lost, finds that the first one has moved the pointer.
-        let found = match moved {
-            true => None,
-            false => self.pointer().await?,
-        };
-        if moved || found.is_some_and(|(pointer, _)| pointer.current == applied.version) {
-            Ok(applied)
-        } else {
-            Err(VersionsError::Overtaken)
-        }
     }
 
     fn parse(&self, document: &str, place: &str) -> Result<Config, VersionsError> {
@@ -349,8 +292,14 @@ impl Versions {
         while let Some(last) = versions.last()
             && last.effective_from > horizon
             && let Some(before) = &last.before
-            && versions.len() < MOST
         {
+            if versions.len() == MOST {
+                tracing::error!(
+                    version = last.name,
+                    "so many versions: older records get this one"
+                );
+                break;
+            }
             match self.version(before, known).await {
                 Ok(version) => versions.push(version),
                 Err(error @ VersionsError::Objects(_)) => return Err(error),
@@ -360,7 +309,19 @@ impl Versions {
                 }
             }
         }
-        Ok(Chain { versions })
+        Ok(Chain {
+            versions,
+            unusable: 0,
+        })
+    }
+
+    /// The version that the pointer names. What fails by itself is tried once more: to pass over a version that is good
+    /// gives its records other sinks.
+    async fn current(&self, pointer: &Pointer, known: Option<&Chain>) -> Result<Arc<Version>, VersionsError> {
+        match self.version(&pointer.current, known).await {
+            Err(VersionsError::Objects(_)) => self.version(&pointer.current, known).await,
+            read => read,
+        }
     }
 
     async fn version(&self, name: &str, known: Option<&Chain>) -> Result<Arc<Version>, VersionsError> {
@@ -374,15 +335,15 @@ impl Versions {
         let at = at.map_err(|_| self.damaged(&object(name), "effective_from is no time"))?;
         let mut draining = BTreeMap::new();
         for (sink, last) in kept.draining {
-            let same = |version: &&Arc<Version>| version.name == last;
-            let config = match known.and_then(|known| known.versions.iter().find(same)) {
-                Some(version) => version.config.sinks.get(&sink).cloned(),
-                None => {
-                    let mut config = self.parse(&self.kept(&last).await?.document, &place)?;
-                    config.sinks.remove(&sink)
+            let config = match self.last(&sink, &last, known).await {
+                Ok(config) => config,
+                Err(error @ VersionsError::Objects(_)) => return Err(error),
+                Err(error) => {
+                    tracing::error!(sink, version = last, %error, "where a removed sink goes is not known any more");
+                    None
                 }
             };
-            draining.extend(config.map(|config| (sink, Draining { config, last })));
+            draining.insert(sink, Draining { config, last });
         }
         Ok(Arc::new(Version {
             name: name.to_owned(),
@@ -392,6 +353,22 @@ impl Versions {
             before: kept.before,
             number: kept.number,
         }))
+    }
+
+    /// A sink as the version says that had it last.
+    async fn last(
+        &self,
+        sink: &str,
+        version: &str,
+        known: Option<&Chain>,
+    ) -> Result<Option<SinkConfig>, VersionsError> {
+        let same = |known: &&Arc<Version>| known.name == version;
+        if let Some(version) = known.and_then(|known| known.versions.iter().find(same)) {
+            return Ok(version.config.sinks.get(sink).cloned());
+        }
+        let place = self.objects.place(&object(version));
+        let mut config = self.parse(&self.kept(version).await?.document, &place)?;
+        Ok(config.sinks.remove(sink))
     }
 
     async fn kept(&self, name: &str) -> Result<Kept, VersionsError> {
@@ -414,24 +391,4 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 fn stamp(at: SystemTime) -> String {
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
-}
-
-/// Sinks that are not in `config` any more, each with the version that had it last.
-fn draining(
-    before: Option<&Version>,
-    config: &Config,
-    forget: &BTreeSet<String>,
-) -> BTreeMap<String, String> {
-    let Some(before) = before else {
-        return BTreeMap::new();
-    };
-    let removed = before.config.sinks.keys().map(|sink| (sink, &before.name));
-    let earlier = before
-        .draining
-        .iter()
-        .map(|(sink, draining)| (sink, &draining.last));
-    let all = removed.chain(earlier);
-    all.filter(|(sink, _)| !config.sinks.contains_key(*sink) && !forget.contains(*sink))
-        .map(|(sink, last)| (sink.clone(), last.clone()))
-        .collect()
 }
