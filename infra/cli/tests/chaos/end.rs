@@ -111,12 +111,20 @@ impl World {
             };
             (name, repeats)
         });
+        let again = mapping.records - happened["rows stored"];
+        // A sink is given again what the mapping or a drain gave again, and what it took without saying so.
+        for (name, repeats) in &repeats {
+            let bound = again + repeats.drained_again + repeats.unanswered;
+            if repeats.given > bound || repeats.stand > repeats.given {
+                wrong.insert(format!("{name}: repeated without a cause"), self.all.len());
+            }
+        }
         End {
             seed: self.options.seed,
             wrong,
             batch: self.batch as u64,
             repeats: repeats.into(),
-            again: mapping.records - happened["rows stored"],
+            again,
             mapping,
             happened,
             quarantined: poison.len(),

@@ -9,9 +9,12 @@
 //! What goes wrong, drawn from a seed, counted, and bounded in number: requests to table and S3 are lost, late, refused,
 //! or take effect unheard; the table refuses all for a while; events are emitted twice; invocations are killed, given up
 //! and go on, answered twice, cut anew; sinks refuse, answer in part or not at all; `remote` is down or hangs for minutes;
-//! drains (several at once) and lake runs are killed. When all is over every event is at every sink: once in the lake and
-//! in the files, and at the others after repeats are dropped by id. Repeats are counted, and each has a cause that was
-//! counted, too.
+//! drains and lake runs are killed, and run twice at once. When all is over every event is at every sink: once in the lake
+//! and in the files, and at the others after repeats are dropped by id. Repeats are counted: there are no more than what the
+//! mapping or a drain gave to the function again, for a fault that was counted, and what a sink took without saying so.
+//!
+//! The clock is simulated, but files are written by threads: a seed draws the same faults, not the same order of all that
+//! happens.
 //!
 //! `TIDEWATCH_CHAOS_EVENTS` is the number of events of a stream, `TIDEWATCH_CHAOS_SEED` the seed.
 
@@ -78,12 +81,6 @@ async fn chaos_loses_nothing() {
     assert!(counts.errors + counts.partial <= failures, "{end}");
     let bound = end.batch * (counts.redeliveries + counts.recut + failures);
     assert!(end.again <= bound, "{} of {bound}: {end}", end.again);
-    // A sink is given again what the mapping or a drain gave again, and what it took without saying so.
-    for (sink, repeats) in &end.repeats {
-        let bound = end.again + repeats.drained_again + repeats.unanswered;
-        assert!(repeats.given <= bound, "{sink}: {repeats:?}, {bound}: {end}");
-        assert!(repeats.stand <= repeats.given, "{sink}: {repeats:?}: {end}");
-    }
 }
 
 /// The promise while nothing crashes: a sink that is down or hangs for an hour, and poison, repeat nothing anywhere.
@@ -131,6 +128,7 @@ async fn chaos_finds_planted_mistakes() {
         (Plant::LakeInputsDeletedEarly, &["lake: lost"]),
         (Plant::SidecarsLost, &["lake: doubled"]),
         (Plant::AcknowledgedUnwritten, &["local: lost"]),
+        (Plant::GivenTwice, &["local: repeated without a cause"]),
     ] {
         let mut found = Vec::new();
         for seed in 1..=5 {

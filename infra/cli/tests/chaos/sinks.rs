@@ -36,6 +36,8 @@ pub(crate) struct Weather {
     pub(crate) outages: Vec<(SystemTime, SystemTime, bool)>,
     /// Every so many calls the last record is acknowledged and not written.
     pub(crate) spoils: Option<u64>,
+    /// What goes well is done once more.
+    pub(crate) twice: bool,
     pub(crate) calls: AtomicU64,
     /// Times that each record was given to the sink itself.
     pub(crate) given: Mutex<BTreeMap<u128, u64>>,
@@ -97,7 +99,12 @@ impl Unsteady {
         }
         let number = self.weather.calls.fetch_add(1, Ordering::Relaxed);
         let taken = match records.split_last() {
-            Some((_, rest)) if self.weather.spoils.is_some_and(|each| number % each == 0) => {
+            Some((_, rest))
+                if self
+                    .weather
+                    .spoils
+                    .is_some_and(|each| number.is_multiple_of(each)) =>
+            {
                 let taken = if rest.is_empty() {
                     0
                 } else {
@@ -151,6 +158,14 @@ impl Sink for Unsteady {
                 }
                 None => self.give(&mut call, records).await?,
             };
+            if self.weather.twice {
+                let mut again = Call {
+                    weather: &self.weather,
+                    unanswered: 0,
+                };
+                let _ = self.give(&mut again, records).await;
+                again.unanswered = 0;
+            }
             call.unanswered -= taken.min(call.unanswered);
             Ok(taken)
         }

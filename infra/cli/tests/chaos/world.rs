@@ -61,6 +61,8 @@ pub(crate) enum Plant {
     SidecarsLost,
     /// The file sink acknowledges what it has not written.
     AcknowledgedUnwritten,
+    /// What the file sink acknowledged is given to it once more.
+    GivenTwice,
 }
 
 /// How a world is.
@@ -162,6 +164,7 @@ impl World {
                     .map(|(from, to, hangs)| (start() + *from, start() + *to, *hangs))
                     .collect(),
                 spoils: spoils.then_some(7),
+                twice: name == "local" && options.plant == Some(Plant::GivenTwice),
                 calls: AtomicU64::new(0),
                 given: Mutex::default(),
                 unanswered: AtomicU64::new(0),
