@@ -154,7 +154,14 @@ impl Store {
         }
     }
 
+    /// Applies a request whole, even if its client does not wait: the engine, cut off, leaves half an object.
     async fn apply(&self, request: HttpRequest) -> HttpResponse {
+        let store = self.clone();
+        let applied = tokio::spawn(async move { store.applied(request).await });
+        applied.await.unwrap()
+    }
+
+    async fn applied(&self, request: HttpRequest) -> HttpResponse {
         let _turn = self.turn.lock().await;
         if request.method() == "DELETE"
             && let Some(tag) = request.headers().get("if-match")

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tidewatch::forward::drain::{self, drain};
 use tidewatch::forward::{Invoke, InvokeError, Spool};
-use tidewatch::lake::{Lake, Limits};
+use tidewatch::lake::{self, Lake, Limits};
 
 use crate::engine::Fate;
 use crate::verdict;
@@ -71,7 +71,7 @@ impl Invoke for Hand {
 }
 
 impl World {
-    pub(crate) async fn drain(self: &Arc<Self>) {
+    pub(crate) async fn drain(self: &Arc<Self>) -> drain::Report {
         let wire = self.wire();
         let hand = Hand {
             world: Arc::clone(self),
@@ -84,13 +84,14 @@ impl World {
         };
         let spool = Spool::new(wire.objects("spool"));
         let report = drain(&spool, &hand, &self.clock, options).await;
-        for (_, sink) in report.sinks {
+        for sink in report.sinks.values() {
             self.counted.add("records drained", sink.records);
         }
+        report
     }
 
-    /// Runs the lake task. Answers whether nothing is left.
-    pub(crate) async fn file(self: &Arc<Self>) -> bool {
+    /// Runs the lake task.
+    pub(crate) async fn file(self: &Arc<Self>) -> Result<lake::Report, lake::Failed> {
         let wire = self.wire();
         match self.options.plant {
             Some(Plant::LakeInputsDeletedEarly) => {
@@ -131,7 +132,7 @@ impl World {
             let repeats = usize::try_from(report.repeats).unwrap();
             self.counted.add("lake: repeats dropped", repeats);
         }
-        ran.is_ok_and(|report| report.complete)
+        ran
     }
 
     /// Runs a task again and again, now and then twice at once, and kills some.

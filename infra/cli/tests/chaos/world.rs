@@ -276,13 +276,15 @@ impl World {
         let drains = Arc::clone(self).task(
             self.options.span / 20,
             ("drains killed", "drains twice at once"),
-            |world| async move { world.drain().await },
+            |world| async move {
+                world.drain().await;
+            },
         );
         let files = Arc::clone(self).task(
             self.options.span / 15,
             ("lake runs killed", "lake runs twice at once"),
             |world| async move {
-                world.file().await;
+                let _ = world.file().await;
             },
         );
         let tasks = [tokio::spawn(drains), tokio::spawn(files)];
@@ -307,17 +309,21 @@ impl World {
         self.s3.settle();
         self.weather.values().for_each(|weather| weather.dice.settle());
         self.clock.sleep(4 * INVOCATION).await;
+        let mut left = None;
         for _ in 0..100 {
-            self.drain().await;
+            let drained = self.drain().await;
             let filed = self.file().await;
             let spool = verdict::files(&self.store.folder().join("spool"), ".ndjson");
             let staged = verdict::files(&self.store.folder().join("lake/_staging"), ".ndjson");
-            if filed && spool.is_empty() && staged.is_empty() {
-                return;
-            }
+            let filed = match filed {
+                Ok(filed) if filed.complete && spool.is_empty() && staged.is_empty() => return,
+                Ok(filed) => format!("{filed:?}"),
+                Err(failed) => format!("{failed}"),
+            };
+            left = Some((drained, filed, spool, staged));
             self.clock.sleep(Duration::from_secs(20)).await;
         }
-        panic!("it does not come to an end");
+        panic!("it does not come to an end: {left:#?}");
     }
 }
 
