@@ -46,6 +46,10 @@ impl Counted {
         *self.0.lock().unwrap().entry(what).or_default() += times as u64;
     }
 
+    pub(crate) fn of(&self, what: &str) -> u64 {
+        self.0.lock().unwrap().get(what).copied().unwrap_or_default()
+    }
+
     pub(crate) fn all(&self) -> BTreeMap<&'static str, u64> {
         self.0.lock().unwrap().clone()
     }

@@ -154,7 +154,13 @@ impl World {
             self.wait(2 * each).await;
             match run % 4 {
                 0 => {
-                    let polls = self.random.below(MOST_POLLS);
+                    // The first time early, so that it does happen.
+                    let most = if self.counted.of(killed) == 0 {
+                        4
+                    } else {
+                        MOST_POLLS
+                    };
+                    let polls = 1 + self.random.below(most);
                     if !polled(work(Arc::clone(&self)), polls).await {
                         self.counted.add(killed, 1);
                     }
