@@ -20,7 +20,7 @@ pub enum Plant {
     Reorder,
     /// A line is cut off in the middle
     Tear,
-    /// What waits in the spool first is deleted without being delivered
+    /// What waits in the spool is deleted without being delivered
     Forget,
     /// A file of the lake stands there a second time
     Refile,

@@ -1,7 +1,6 @@
 //! The tasks beside the function: drain, and lake, each under its lease on the state table.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +16,6 @@ use tidewatch::objects::Objects;
 use tidewatch::random::Random;
 use tidewatch::state::{Backend, Config, ErrorKind, Layout, LockConfiguration};
 
-use super::check::files;
 use super::state::Directory;
 use super::tables::STATE_TABLE;
 use crate::esm::Handler;
@@ -51,16 +49,15 @@ pub(super) struct Tasks {
     forward: InThisProcess,
     backend: Backend,
     clock: Clock,
-    place: PathBuf,
     done: Mutex<Done>,
-    /// Where what waits first is forgotten, as [`Plant::Forget`](super::Plant::Forget) asks.
-    forgets: Mutex<Option<PathBuf>>,
 }
 
 /// The function that the mapping calls, too.
 struct InThisProcess {
     handler: Handler,
     clock: Clock,
+    /// Answers that all is delivered, as [`Plant::Forget`](super::Plant::Forget) asks.
+    forgets: bool,
 }
 
 impl fmt::Debug for InThisProcess {
@@ -71,6 +68,9 @@ impl fmt::Debug for InThisProcess {
 
 impl Invoke for InThisProcess {
     fn invoke(&self, payload: String) -> BoxFuture<'_, Result<String, InvokeError>> {
+        if self.forgets {
+            return std::future::ready(Ok(r#"{"batchItemFailures":[]}"#.to_owned())).boxed();
+        }
         let deadline: SystemTime = self.clock.now() + INVOCATION;
         let answer = (self.handler)(payload, deadline);
         async move { answer.await.map_err(InvokeError) }.boxed()
@@ -121,21 +121,18 @@ impl Tasks {
             forward: InThisProcess {
                 handler: Handler::clone(handler),
                 clock: clock.clone(),
+                forgets: false,
             },
             backend,
             clock: clock.clone(),
             done: Mutex::new(done),
-            forgets: Mutex::default(),
-            place: directory.spool(),
         })
     }
 
-    /// The same, but what waits in the spool first is deleted, and not delivered.
-    pub(super) fn forgetting(self, forgets: bool) -> Self {
-        Self {
-            forgets: Mutex::new(forgets.then(|| self.place.clone())),
-            ..self
-        }
+    /// The same, but what is drained from the spool is said to be delivered, and is not.
+    pub(super) fn forgetting(mut self, forgets: bool) -> Self {
+        self.forward.forgets = forgets;
+        self
     }
 
     /// What they did so far.
@@ -152,7 +149,6 @@ impl Tasks {
     /// # Errors
     /// What the state table or the spool answered.
     pub(super) async fn drain(&self) -> Result<bool, String> {
-        self.forget();
         let now = self.clock.instant();
         let options = drain::Options {
             last_call: now + TURN,
@@ -175,18 +171,6 @@ impl Tasks {
         match report.error {
             Some(error) => Err(error),
             None => Ok(done.waiting == 0),
-        }
-    }
-
-    fn forget(&self) {
-        let mut forgets = self.forgets.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(place) = &*forgets else { return };
-        let waits = files(place).unwrap_or_default();
-        let first = waits
-            .iter()
-            .find(|path| path.extension().is_some_and(|kind| kind == "ndjson"));
-        if first.is_some_and(|first| std::fs::remove_file(first).is_ok()) {
-            *forgets = None;
         }
     }
 
