@@ -5,6 +5,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader};
 use std::error::Error;
+#[cfg(feature = "testkit")]
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The AWS default chain, as the environment says.
@@ -14,13 +16,38 @@ pub async fn default_chain() -> SdkConfig {
 
 pub(crate) fn base() -> ConfigLoader {
     // Whole tries are bounded by who makes them (a sink's timeout, the quarantine's).
-    aws_config::defaults(BehaviorVersion::latest())
+    let loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard())
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(3))
                 .build(),
-        )
+        );
+    #[cfg(feature = "testkit")]
+    let loader = match CHANGE.try_with(Arc::clone) {
+        Ok(change) => change(loader),
+        Err(_) => loader,
+    };
+    loader
+}
+
+#[cfg(feature = "testkit")]
+type Change = Arc<dyn Fn(ConfigLoader) -> ConfigLoader + Send + Sync>;
+
+#[cfg(feature = "testkit")]
+tokio::task_local! {
+    static CHANGE: Change;
+}
+
+/// For tests: every AWS configuration that `work` loads in its own task is changed so, to lead to an engine in this
+/// process instead of a network.
+#[cfg(feature = "testkit")]
+pub async fn changed<T>(
+    change: impl Fn(ConfigLoader) -> ConfigLoader + Send + Sync + 'static,
+    work: impl Future<Output = T>,
+) -> T {
+    let change: Change = Arc::new(change);
+    CHANGE.scope(change, work).await
 }
 
 /// An SDK error with its causes, on one line. Service errors carry code and message, never item contents.

@@ -74,6 +74,9 @@ fn all_arrives_once_and_in_order() {
             );
         }
     }
+    assert!(summary["tasks"]["drained"].as_u64().unwrap() > 0, "{summary:#}");
+    assert_eq!(summary["tasks"]["filed"], summary["found"]["expected"]);
+    assert_eq!(summary["found"]["rows"], summary["found"]["expected"]);
     let shards = summary["rows"]["since_split"].as_object().unwrap();
     assert!(
         shards.len() == 3 && shards.values().all(|rows| rows.as_u64().unwrap() > 0),
@@ -88,6 +91,8 @@ fn each_planted_fault_is_found_and_named() {
         ("double", "doubled"),
         ("reorder", "out of order"),
         ("tear", "torn"),
+        ("forget", "lost"),
+        ("refile", "doubled"),
     ] {
         let output = up(EVENTS, &["--seed", "12", "--plant", plant]).output().unwrap();
         let summary = summary(&output);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Credentials, Region, RuntimeComponents};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, RuntimeComponents};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -118,7 +118,7 @@ impl Engine {
     /// A client over another wire, which may end in [`fated`](Self::fated).
     pub(crate) fn client_over(wire: impl HttpClient + 'static) -> Client {
         let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
+            .behavior_version(BehaviorVersion::latest())
             .endpoint_url("http://engine.invalid")
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "test"))

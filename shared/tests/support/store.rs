@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
-use aws_sdk_s3::config::{Credentials, Region, RuntimeComponents};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RuntimeComponents};
 use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -98,7 +98,7 @@ impl Store {
 
     pub fn client(&self) -> aws_sdk_s3::Client {
         let config = aws_sdk_s3::Config::builder()
-            .behavior_version_latest()
+            .behavior_version(BehaviorVersion::latest())
             .endpoint_url(format!("http://{HOST}"))
             .force_path_style(true)
             .region(Region::new("us-east-1"))
@@ -154,7 +154,14 @@ impl Store {
         }
     }
 
+    /// Applies a request whole, even if its client does not wait: the engine, cut off, leaves half an object.
     async fn apply(&self, request: HttpRequest) -> HttpResponse {
+        let store = self.clone();
+        let applied = tokio::spawn(async move { store.applied(request).await });
+        applied.await.unwrap()
+    }
+
+    async fn applied(&self, request: HttpRequest) -> HttpResponse {
         let _turn = self.turn.lock().await;
         if request.method() == "DELETE"
             && let Some(tag) = request.headers().get("if-match")

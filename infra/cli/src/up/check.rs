@@ -24,6 +24,8 @@ pub struct Findings {
     pub files: usize,
     /// Lines that had to be found.
     pub expected: usize,
+    /// Rows found in the lake.
+    pub rows: usize,
     /// Poison rows found in quarantine.
     pub quarantined: usize,
     /// Every finding by kind: how many, and the first of them.
@@ -93,6 +95,25 @@ pub fn check(steps: &[Step], events: &Path, quarantine: &Path) -> io::Result<Fin
     }
     check_quarantine(steps, quarantine, &mut findings)?;
     Ok(findings)
+}
+
+/// Compares another sink's event files with the steps, and adds what is wrong there to the findings.
+///
+/// # Errors
+/// Those of the file system.
+pub fn check_also(steps: &[Step], sink: &str, events: &Path, findings: &mut Findings) -> io::Result<()> {
+    // No quarantine is looked at here.
+    let found = check(steps, events, &events.join("none"))?;
+    for (kind, wrong) in found.wrong {
+        if kind != "not quarantined" {
+            let all = findings.wrong.entry(kind).or_default();
+            all.count += wrong.count;
+            let named = wrong.first.into_iter().map(|what| format!("{sink}: {what}"));
+            all.first.extend(named);
+            all.first.truncate(NAMED);
+        }
+    }
+    Ok(())
 }
 
 fn check_file(
@@ -195,7 +216,7 @@ pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The beginning of a line, safe to print.
-fn short(line: &[u8]) -> String {
+pub(super) fn short(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let begin: String = text
         .chars()

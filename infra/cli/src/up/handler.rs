@@ -1,4 +1,4 @@
-//! Connects the mapping to the `forward` function itself, with a file sink.
+//! Connects the mapping to the `forward` function itself, with its sinks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +20,11 @@ use crate::esm::Handler;
 /// How long a sink may take, unless it is going to hang on purpose.
 pub const SINK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The file sink.
+pub const LOCAL: &str = "local";
+/// The file sink of `--once` that is down for a while.
+pub const REMOTE: &str = "remote";
+
 /// Starts a forwarder that writes events and quarantine below `directory`. A try of its sink may take `timeout`.
 ///
 /// # Errors
@@ -37,10 +42,54 @@ pub async fn forwarder(
         uri(&directory.events()),
         timeout.as_millis(),
     );
-    let config = Config::parse(&document, "tidewatch up", []).map_err(|faults| faults.to_string())?;
+    start(&document, clock, random).await
+}
+
+/// Starts a forwarder with a spool and a lake below `directory`, too, and for `--once` (`twice`) with two file sinks:
+/// one whose failures Lambda hears of, a try of which may take `timeout`, and one that may be down.
+///
+/// # Errors
+/// A message if a directory cannot be opened.
+pub async fn system(
+    directory: &Directory,
+    twice: bool,
+    timeout: Duration,
+    clock: &Clock,
+    random: &Random,
+) -> Result<Forwarder, String> {
+    let uri = |path: &Path, rest: &str| {
+        serde_json::Value::from(format!("file://{}{rest}", path.display())).to_string()
+    };
+    let local = if twice { "retry" } else { "spool" };
+    let mut document = format!(
+        "quarantine: {}\nspool: {}\nsinks:\n  lake: {{ uri: {} }}\n  {LOCAL}: {{ uri: {}, format: event, timeout: {}ms, on_failure: {local} }}\n",
+        uri(&directory.quarantine(), ""),
+        uri(&directory.spool(), ""),
+        uri(&directory.lake(), "?format=parquet"),
+        uri(&directory.events(), ""),
+        timeout.as_millis(),
+    );
+    if twice {
+        let events = uri(&directory.remote(), "");
+        document += &format!("  {REMOTE}: {{ uri: {events}, format: event, timeout: 1s, budget: 3s }}\n");
+    }
+    start(&document, clock, random).await
+}
+
+async fn start(document: &str, clock: &Clock, random: &Random) -> Result<Forwarder, String> {
+    let config = Config::parse(document, "tidewatch up", []).map_err(|faults| faults.to_string())?;
     Forwarder::start(&config, clock.clone(), random.clone())
         .await
         .map_err(|error| error.to_string())
+}
+
+/// A forwarder, one of whose sinks is replaced by what `replace` makes of it.
+pub fn replaced(
+    forwarder: Forwarder,
+    sink: &'static str,
+    replace: impl Fn(Arc<dyn Sink>) -> Arc<dyn Sink> + Send + 'static,
+) -> Forwarder {
+    forwarder.map_sinks(move |name, inner| if name == sink { replace(inner) } else { inner })
 }
 
 /// The function around a forwarder, as a mapping calls it.
@@ -66,22 +115,22 @@ fn called(function: Function) -> Handler {
     })
 }
 
-/// Puts what `--plant` asks of a sink around each sink.
+/// Puts what `--plant` asks of a sink around the file sink.
 pub fn planted(forwarder: Forwarder, plant: Option<Plant>) -> Forwarder {
     match plant {
-        Some(Plant::Lose) => forwarder.map_sinks(|_, inner| {
+        Some(Plant::Lose) => replaced(forwarder, LOCAL, |inner| {
             Arc::new(Loses {
                 inner,
                 calls: AtomicUsize::new(0),
             })
         }),
-        Some(Plant::Double | Plant::Reorder | Plant::Tear) | None => forwarder,
+        _ => forwarder,
     }
 }
 
-/// Shows each record once a sink has taken it.
+/// Shows each record once the file sink has taken it.
 pub fn shown(forwarder: Forwarder, show: fn(&[u8])) -> Forwarder {
-    forwarder.map_sinks(move |_, inner| Arc::new(Shows { inner, show }))
+    replaced(forwarder, LOCAL, move |inner| Arc::new(Shows { inner, show }))
 }
 
 /// Acknowledges the last record of each third call without passing it on.

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use super::endpoint::Endpoint;
 use super::route::Router;
 use super::state::{Directory, Progress, Run};
+use super::tasks::{Done, Tasks};
 use super::traffic::steps;
 use super::watched::Watched;
 use super::{UpArgs, handler, reader, tables, writer};
@@ -31,6 +32,9 @@ const STATE: Style = AnsiColor::Magenta.on_default();
 const PORT: u16 = 8000;
 /// The second shard splits after so many records.
 const SPLIT_AFTER: usize = 200;
+/// How often the spool is drained, and how often events are filed: a quarter of an hour would do.
+const DRAINS: Duration = Duration::from_secs(60);
+const FILES: Duration = Duration::from_secs(60);
 /// Traffic is made in portions of so many rows.
 const PORTION: usize = 1000;
 
@@ -62,9 +66,10 @@ pub(super) async fn run(
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
     let stream = Arc::new(Stream::restored(&stream_arn, saved.checkpoints));
-    let forwarder = handler::forwarder(directory, handler::SINK_TIMEOUT, clock, &random).await?;
+    let forwarder = handler::system(directory, false, handler::SINK_TIMEOUT, clock, &random).await?;
     let forwarder = handler::shown(forwarder, if global.json { show_json } else { show });
     let handler = handler::handler(forwarder, clock);
+    let tasks = Tasks::new(directory, &client, &handler, clock, Done::default()).await?;
     let saver = Arc::clone(directory);
     let mapping = Mapping::new(
         args.settings(directory),
@@ -105,11 +110,17 @@ pub(super) async fn run(
             show_change
         };
         let state = watched.live(directory, &sdk, args.rate, show);
+        let told = if global.json { tell_json } else { tell };
+        let tasks = async {
+            tasks.run(DRAINS, FILES, std::future::pending(), told).await;
+            Ok(())
+        };
         tokio::try_join!(
             write(args, &client, directory, clock, begun),
             read,
             forward,
-            state
+            state,
+            tasks
         )
         .map(|_| ())
     };
@@ -120,7 +131,7 @@ pub(super) async fn run(
     if !global.json {
         farewell(&mapping.counts(), stream.waiting(), mapping.last_error());
     }
-    drop((mapping, client, sdk, watched));
+    drop((mapping, tasks, client, sdk, watched));
     endpoint.stop().await;
     ended
 }
@@ -207,6 +218,25 @@ fn farewell(counts: &Counts, waiting: usize, last_error: Option<String>) {
 /// Prints a line; that nobody reads it is no reason to stop.
 fn say(line: impl Display) {
     let _ = writeln!(anstream::stdout(), "{line}");
+}
+
+/// What the tasks did, for machines.
+fn tell_json(turn: Result<&Done, String>) {
+    match turn {
+        Ok(done) => say(serde_json::json!({ "tasks": done })),
+        Err(error) => anstream::eprintln!("{ERROR}{error}{ERROR:#}"),
+    }
+}
+
+/// What the tasks did so far, on one line.
+fn tell(turn: Result<&Done, String>) {
+    match turn {
+        Ok(done) => say(format_args!(
+            "{FAINT}spool: {} records drained, {} objects wait; lake: {} rows filed{FAINT:#}",
+            done.drained, done.waiting, done.filed
+        )),
+        Err(error) => anstream::eprintln!("{ERROR}{error}{ERROR:#}"),
+    }
 }
 
 /// One forwarded event as it is, for machines.

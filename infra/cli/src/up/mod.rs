@@ -8,11 +8,12 @@
 //! | [`traffic`] (`events`, [`json`](mod@json)) | the rows, from a seed, and what must come of each |
 //! | `writer`, `reader` | puts rows as Teleport does; pulls the stream |
 //! | [`route`], [`wire`] | one stream into several shards, one of which splits; records as Lambda hands them over |
-//! | [`handler`] | the function with a file sink |
+//! | [`handler`] | the function with its sinks |
 //! | `once`, `live` | the two ways to run |
 //! | `watched` | state beside the audit events: traffic, its mapping into the watch log, a watcher of that |
 //! | [`trouble`] | what the sink suffers |
-//! | [`check`], `plant`, `summary` | what came out against what had to; sabotage that the check must find; the report |
+//! | [`check`], `lake`, `plant`, `summary` | what came out against what had to; sabotage that the check must find; the report |
+//! | `tasks` | drain and lake, under their leases |
 //! | [`state`] | what survives a restart |
 
 pub mod check;
@@ -20,6 +21,7 @@ mod endpoint;
 mod events;
 pub mod handler;
 pub mod json;
+mod lake;
 mod live;
 mod once;
 mod plant;
@@ -28,6 +30,7 @@ pub mod route;
 pub mod state;
 mod summary;
 mod tables;
+mod tasks;
 pub mod traffic;
 pub mod trouble;
 mod watched;

@@ -9,16 +9,19 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tidewatch::clock::Clock;
 use tidewatch::random::Random;
 use time::{OffsetDateTime, Time};
+use tokio::sync::oneshot;
 
-use super::check::check;
+use super::check::{check, check_also};
 use super::endpoint::Endpoint;
+use super::lake::check_lake;
 use super::plant::spoil;
 use super::route::Router;
 use super::state::{Directory, Progress, Run};
 use super::summary::{Injected, Rows, Summary};
+use super::tasks::{Done, Tasks};
 use super::traffic::{Step, steps};
-use super::trouble::{Plan, Troubles};
-use super::{UpArgs, handler, reader, tables, writer};
+use super::trouble::{Plan, Trouble, Troubles};
+use super::{Plant, UpArgs, handler, reader, tables, writer};
 use crate::cli::{Exit, Global, Output};
 use crate::esm::{Fault, Faults, Mapping, Stream};
 
@@ -37,6 +40,11 @@ const TROUBLE: Plan = Plan {
     delay: Duration::from_millis(100),
     outage: Duration::from_millis(300),
 };
+/// How long the second sink is down, and how often it is tried whether it is back.
+const REMOTE_OUTAGE: Duration = Duration::from_secs(2);
+const DRAINS: Duration = Duration::from_millis(500);
+/// How often events are filed.
+const FILES: Duration = Duration::from_secs(10);
 /// A run in which nothing moves for so long has failed.
 const STUCK: Duration = Duration::from_secs(120);
 /// The writer's position is saved after so many rows.
@@ -67,11 +75,15 @@ pub(super) async fn run(
     let traffic = Arc::new(steps(args.seed, start, spacing, args.events));
     let injected = Box::pin(forward(global, args, directory, clock, &begun, &traffic)).await?;
     if let Some(plant) = args.plant {
-        spoil(plant, &traffic, &directory.events())
+        spoil(plant, &traffic, &directory.events(), &directory.lake())
             .map_err(|error| format!("cannot plant a fault: {error}"))?;
     }
     let mut found = check(&traffic, &directory.events(), &directory.quarantine())
         .map_err(|error| format!("cannot check the output: {error}"))?;
+    let also = check_also(&traffic, handler::REMOTE, &directory.remote(), &mut found);
+    also.map_err(|error| format!("cannot check the output: {error}"))?;
+    check_lake(&traffic, &directory.lake(), &mut found)
+        .map_err(|error| format!("cannot check the lake: {error}"))?;
     injected.note_absent(&mut found);
     let given_up = injected.mapping.exhausted + injected.mapping.too_old;
     if given_up > 0 {
@@ -116,15 +128,21 @@ async fn forward(
     let random = Random::seeded(args.seed);
     let saved = directory.progress()?;
     let stream = Arc::new(Stream::restored(&stream_arn, saved.checkpoints));
-    let forwarder = handler::forwarder(directory, SINK_TIMEOUT, clock, &random).await?;
+    let forwarder = handler::system(directory, true, SINK_TIMEOUT, clock, &random).await?;
     let troubles = Troubles::new(
         TROUBLE,
         &saved.troubles,
         clock,
         Random::seeded(args.seed.wrapping_add(1)),
     );
-    let forwarder = troubles.before(forwarder);
+    let before = Arc::clone(&troubles);
+    let forwarder = handler::replaced(forwarder, handler::LOCAL, move |inner| before.around(inner));
+    let outage = Troubles::down(REMOTE_OUTAGE, clock);
+    let before = Arc::clone(&outage);
+    let forwarder = handler::replaced(forwarder, handler::REMOTE, move |inner| before.around(inner));
     let handler = handler::handler(handler::planted(forwarder, args.plant), clock);
+    let tasks = Tasks::new(directory, &client, &handler, clock, directory.tasks()?).await?;
+    let tasks = tasks.forgetting(args.plant == Some(Plant::Forget));
     let settings = args.settings(directory);
     let (unsaved, saver) = (Arc::new(Mutex::new(None)), Arc::clone(directory));
     let (failed, suffered) = (Arc::clone(&unsaved), Arc::clone(&troubles));
@@ -164,7 +182,7 @@ async fn forward(
         writer::write_all(&client, traffic, begun.written, progress).await?;
         done.store(true, Ordering::Release);
         bar.set_message("waiting for the mapping");
-        Ok(())
+        Ok::<(), String>(())
     };
     let mut router = Router::new(Arc::clone(&stream), args.events / 2);
     let read = async {
@@ -177,12 +195,34 @@ async fn forward(
         mapping.run().await;
         Ok(())
     };
-    let work = async { tokio::try_join!(write, read, forward).map(|_| ()) };
+    let told = |turn: Result<&Done, String>| match turn {
+        Ok(done) => {
+            if let Err(error) = directory.save_tasks(done) {
+                tracing::warn!(%error, "what the tasks did is not saved");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "a task failed"),
+    };
+    let (all, stop) = oneshot::channel::<()>();
+    let work = async {
+        let forwarded = async {
+            tokio::try_join!(write, read, forward)?;
+            drop(all);
+            Ok(())
+        };
+        let tasked = async {
+            tasks.run(DRAINS, FILES, async { drop(stop.await) }, told).await;
+            Ok::<(), String>(())
+        };
+        tokio::try_join!(forwarded, tasked)?;
+        tasks.finish(DRAINS, told).await
+    };
     let moved = || {
         (
             written.load(Ordering::Relaxed),
             stream.waiting(),
             mapping.counts().successes,
+            tasks.done(),
         )
     };
     let ended = tokio::select! {
@@ -201,8 +241,10 @@ async fn forward(
         rows: Rows::of(traffic, router.routed()),
         sink: troubles.counts(),
         mapping: mapping.counts(),
+        tasks: tasks.done(),
+        remote_refused: outage.counts().get(&Trouble::Down).copied().unwrap_or_default(),
     };
-    drop((mapping, client, sdk));
+    drop((mapping, tasks, client, sdk));
     endpoint.stop().await;
     Ok(injected)
 }

@@ -20,21 +20,33 @@ pub enum Plant {
     Reorder,
     /// A line is cut off in the middle
     Tear,
+    /// What waits in the spool is deleted without being delivered
+    Forget,
+    /// A file of the lake stands there a second time
+    Refile,
 }
 
-/// Spoils the files that were written. [`Plant::Lose`] is not done here but by the sink.
+/// Spoils the files that were written. [`Plant::Lose`] is not done here but by the sink, and
+/// [`Plant::Forget`] while the spool is drained.
 ///
 /// # Errors
 /// Those of the file system, and `NotFound` if there is nothing to spoil.
-pub(super) fn spoil(plant: Plant, steps: &[Step], events: &Path) -> io::Result<()> {
-    for path in files(events)?
+pub(super) fn spoil(plant: Plant, steps: &[Step], events: &Path, lake: &Path) -> io::Result<()> {
+    let (place, kind) = match plant {
+        Plant::Refile => (lake, "parquet"),
+        _ => (events, "ndjson"),
+    };
+    for path in files(place)?
         .into_iter()
-        .filter(|path| path.extension().is_some_and(|kind| kind == "ndjson"))
+        .filter(|path| path.extension().is_some_and(|of| of == kind))
     {
+        if plant == Plant::Refile {
+            return fs::copy(&path, path.with_extension("again.parquet")).map(|_| ());
+        }
         let text = fs::read_to_string(&path)?;
         let mut lines: Vec<&str> = text.lines().collect();
         let spoilt = match plant {
-            Plant::Lose => return Ok(()),
+            Plant::Lose | Plant::Forget | Plant::Refile => return Ok(()),
             Plant::Double => lines.get(lines.len() / 2).copied().map(|line| lines.push(line)),
             Plant::Reorder => two_of_a_session(steps, &lines).map(|(one, other)| lines.swap(one, other)),
             Plant::Tear => lines

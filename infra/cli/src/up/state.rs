@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidewatch::random::Random;
 
+use super::tasks::Done;
 use super::trouble::TroubleCounts;
 use crate::esm::{Checkpoints, Counts};
 
@@ -47,6 +48,9 @@ pub struct Progress {
     #[serde(default)]
     pub troubles: TroubleCounts,
 }
+
+/// The file of what the tasks did.
+const TASKS: &str = "tasks.json";
 
 impl Directory {
     /// Opens `root`, or makes a temporary directory, and locks it.
@@ -92,6 +96,21 @@ impl Directory {
     /// Where the file sink writes.
     pub fn events(&self) -> PathBuf {
         self.root.join("events")
+    }
+
+    /// Where the file sink writes that is down for a while.
+    pub fn remote(&self) -> PathBuf {
+        self.root.join("remote")
+    }
+
+    /// Where the lake is.
+    pub fn lake(&self) -> PathBuf {
+        self.root.join("lake")
+    }
+
+    /// Where records wait for a sink.
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
     }
 
     /// Where poison goes.
@@ -164,6 +183,22 @@ impl Directory {
     /// A message with the path.
     pub fn save_watch_progress(&self, progress: &Progress) -> Result<(), String> {
         self.save("watch-mapping.json", progress)
+    }
+
+    /// What the tasks did.
+    ///
+    /// # Errors
+    /// A message with the path.
+    pub(super) fn tasks(&self) -> Result<Done, String> {
+        Ok(self.load(TASKS)?.unwrap_or_default())
+    }
+
+    /// Saves what the tasks did.
+    ///
+    /// # Errors
+    /// A message with the path.
+    pub(super) fn save_tasks(&self, done: &Done) -> Result<(), String> {
+        self.save(TASKS, done)
     }
 
     /// Removes a temporary directory; another is kept.

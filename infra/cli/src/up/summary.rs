@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::check::Findings;
 use super::route::Routed;
+use super::tasks::Done;
 use super::traffic::{Fate, Step};
 use super::trouble::{Trouble, TroubleCounts};
 use crate::cli::{ERROR, GOOD, paint};
@@ -36,6 +37,10 @@ pub(super) struct Injected {
     pub(super) sink: TroubleCounts,
     /// What the mapping did.
     pub(super) mapping: Counts,
+    /// What waited and was drained, and what was filed.
+    pub(super) tasks: Done,
+    /// Calls of the second sink while it was down.
+    pub(super) remote_refused: u64,
 }
 
 /// How many rows were special.
@@ -101,6 +106,7 @@ impl Injected {
             ("rows", self.rows.counts()),
             ("sink", self.troubles()),
             ("mapping", self.faults()),
+            ("spool", vec![("drained".to_owned(), self.tasks.drained)]),
         ];
         for (place, counts) in groups {
             for (name, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
@@ -129,7 +135,8 @@ impl Summary {
              expected {} lines, found {} in {} files; {} rows in quarantine\n\
              special rows: {}\n\
              faults of the mapping: {}\n\
-             troubles of the sink: {}\n",
+             troubles of the sink: {}\n\
+             a second sink was down: {} records waited in the spool and were drained; {} rows in the lake\n",
             self.events,
             self.seconds,
             self.seed,
@@ -143,6 +150,8 @@ impl Summary {
             list(self.injected.rows.counts()),
             list(self.injected.faults()),
             list(self.injected.troubles()),
+            self.injected.tasks.drained,
+            found.rows,
         );
         for (kind, wrong) in &found.wrong {
             text.push_str(&format!("{}: {}\n", paint(ERROR, kind), wrong.count));
@@ -178,6 +187,11 @@ mod tests {
         Injected {
             rows: Rows::of(&steps, routed),
             sink: Trouble::ALL.map(|trouble| (trouble, 1)).into(),
+            tasks: Done {
+                drained: 1,
+                ..Done::default()
+            },
+            remote_refused: 1,
             mapping: Counts {
                 redeliveries: 1,
                 zombies: 1,
@@ -205,6 +219,7 @@ mod tests {
             absent(|all| all.sink.retain(|trouble, _| *trouble != Trouble::LateHang)),
             ["sink: late hang"]
         );
+        assert_eq!(absent(|all| all.tasks.drained = 0), ["spool: drained"]);
         assert_eq!(absent(|all| all.rows.poison = 0), ["rows: poison"]);
         assert_eq!(absent(|all| all.rows.oversize = 0), ["rows: oversize"]);
         assert_eq!(absent(|all| all.rows.repeated = 0), ["rows: repeated"]);

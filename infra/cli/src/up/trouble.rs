@@ -111,14 +111,32 @@ impl Troubles {
         })
     }
 
+    /// One outage from the first call on, and nothing else.
+    pub fn down(outage: Duration, clock: &Clock) -> Arc<Self> {
+        let plan = Plan {
+            per_mille: 0,
+            most_hangs: 0,
+            delay: Duration::ZERO,
+            outage,
+        };
+        let others = Trouble::ALL
+            .into_iter()
+            .filter(|trouble| *trouble != Trouble::Down);
+        let before = others.map(|trouble| (trouble, 1)).collect();
+        Self::new(plan, &before, clock, Random::seeded(0))
+    }
+
     /// Puts a troubled sink before each sink.
     pub fn before(self: &Arc<Self>, forwarder: Forwarder) -> Forwarder {
         let troubles = Arc::clone(self);
-        forwarder.map_sinks(move |_, inner| {
-            Arc::new(Troubled {
-                inner,
-                troubles: Arc::clone(&troubles),
-            })
+        forwarder.map_sinks(move |_, inner| troubles.around(inner))
+    }
+
+    /// A sink in trouble.
+    pub fn around(self: &Arc<Self>, inner: Arc<dyn Sink>) -> Arc<dyn Sink> {
+        Arc::new(Troubled {
+            inner,
+            troubles: Arc::clone(self),
         })
     }
 
