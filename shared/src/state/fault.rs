@@ -240,6 +240,7 @@ details!(
     op::get_item::GetItemError,
     op::batch_get_item::BatchGetItemError,
     op::query::QueryError,
+    op::describe_table::DescribeTableError,
     op::batch_write_item::BatchWriteItemError
 );
 

@@ -166,7 +166,8 @@ impl Tasks {
         done.waiting = 0;
         for sink in report.sinks.values() {
             done.drained += sink.records as u64;
-            done.waiting += sink.left.objects as u64;
+            // What was not looked at may wait.
+            done.waiting += sink.left.as_ref().map_or(1, |left| left.objects as u64);
         }
         match report.error {
             Some(error) => Err(error),

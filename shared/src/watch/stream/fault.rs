@@ -2,14 +2,12 @@
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodbstreams::operation as op;
 
 use crate::state::ErrorKind;
 use crate::state::fault::{Details, Fault as Common};
 use crate::watch::WatchError;
 
-impl Details for DescribeTableError {}
 impl Details for op::describe_stream::DescribeStreamError {}
 impl Details for op::get_shard_iterator::GetShardIteratorError {}
 impl Details for op::get_records::GetRecordsError {}
