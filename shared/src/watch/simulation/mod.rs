@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use lambda::{Mapping, deliver};
-use watcher::{PACE, Watcher};
+use watcher::{LONGEST, PACE, Watcher};
 use world::World;
 
 use crate::clock::Instant;
@@ -126,8 +126,9 @@ async fn run(seed: u64, mistake: Mistake) -> Outcome {
         rest(&world, seed, round, mistake).await;
     }
     examine(&world, true, mistake).await;
-    // The last changes, and the last look: who is idle looks rarely.
-    world.clock.sleep(DAY * 3).await;
+    // The last changes, and the last look: who is idle looks rarely, and who stalls does so to its end.
+    world.over.store(true, Ordering::Relaxed);
+    world.clock.sleep(DAY * 3 + LONGEST).await;
     tasks.shutdown().await;
     if let Ok(key) = std::env::var("TIDEWATCH_KEY") {
         tell(&world, &watchers, &key);

@@ -1,5 +1,6 @@
 //! Watchers that read all along, stall, and list again when they are told to; and what each must have seen.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,9 @@ pub(super) const PACE: Pace = Pace {
     busy: Duration::from_millis(400),
     idle: Duration::from_secs(12 * 3600),
 };
+
+/// For how long a watcher stalls at the most.
+pub(super) const LONGEST: Duration = Duration::from_secs(200_000);
 
 /// What a watcher was told: key, what of it, and since which list.
 #[derive(Debug, Clone)]
@@ -76,13 +80,14 @@ impl Watcher {
             };
             self.lists.lock().unwrap().push(world.clock.now());
             loop {
-                if self.stalls && world.random.below(10) == 0 {
+                let stalls = self.stalls && !world.over.load(Ordering::Relaxed);
+                if stalls && world.random.below(10) == 0 {
                     // Sometimes for so long that compaction overtakes it.
-                    let longest = if world.random.below(4) == 0 { 200_000 } else { 20 };
-                    world
-                        .clock
-                        .sleep(world.random.jitter(Duration::from_secs(longest)))
-                        .await;
+                    let longest = match world.random.below(4) {
+                        0 => LONGEST,
+                        _ => Duration::from_secs(20),
+                    };
+                    world.clock.sleep(world.random.jitter(longest)).await;
                 }
                 match watcher.next().await {
                     Ok(Notice::Event { event, .. }) => self.seen.lock().unwrap().push(Seen {

@@ -1,6 +1,7 @@
 //! The state table on the embedded engine, its writers, and its stream as shards that split.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,8 @@ pub(super) struct World {
     streams: Mutex<u32>,
     /// Something changed in the shards. It wakes in the order of waiting, as one trace a seed needs.
     pub(super) changed: tokio::sync::Notify,
+    /// Nothing more happens: who still stalls would miss the end of the run, not a change.
+    pub(super) over: AtomicBool,
 }
 
 impl World {
@@ -81,6 +84,7 @@ impl World {
             read: Mutex::default(),
             streams: Mutex::new(0),
             changed: tokio::sync::Notify::new(),
+            over: AtomicBool::new(false),
         });
         world.replace_stream();
         world.create_logs().await;
