@@ -47,7 +47,7 @@ pub enum HandError {
     /// The last call is over, or the deadline.
     #[error("no time was left")]
     Time,
-    /// The invocation did not answer by the deadline.
+    /// The invocation did not answer by the deadline, or for longer than Lambda lets one run.
     #[error("no answer in time")]
     Silent,
     /// Where the objects are, nothing answered in time.
@@ -60,6 +60,9 @@ pub enum HandError {
     #[error("the record {0} is not taken")]
     Left(String),
 }
+
+/// A Lambda invocation at its longest, and a minute to be told of it: no answer comes after that, however far the deadline.
+const INVOCATION: Duration = Duration::from_mins(16);
 
 impl Hand<'_> {
     /// Whether a payload may be handed over now.
@@ -118,7 +121,8 @@ impl Hand<'_> {
                 .options
                 .deadline
                 .saturating_duration_since(self.clock.instant());
-            let answer = self.clock.timeout(left, self.forward.invoke(payload)).await;
+            let most = left.min(INVOCATION);
+            let answer = self.clock.timeout(most, self.forward.invoke(payload)).await;
             let failed = first_failed(&answer.map_err(|_| HandError::Silent)??)?;
             let given = rest.get(..count).unwrap_or_default();
             let done = match &failed {
