@@ -8,16 +8,19 @@
 //! shard is handed over.
 //!
 //! An object without a payload, as destinations other than S3 get it, names records that only the table still has: it is
-//! told with its time range and stays until [`repay`] has made that backfill, or somebody has and removes it.
+//! told with its table and time range, and stays until [`repay`] has made that backfill of that very table, or somebody has and
+//! removes it.
 
 mod object;
 
-use std::time::SystemTime;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 use self::object::order;
 pub(super) use self::object::{Read, read};
@@ -99,6 +102,9 @@ pub struct Owed {
     pub to: Option<String>,
     /// How many there are.
     pub records: Option<u64>,
+    /// The table that has them, by its stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
 }
 
 impl Owed {
@@ -111,6 +117,12 @@ impl Owed {
         };
         let (from, to) = (time(&self.from)?, time(&self.to)?);
         Some(Range::new(from.checked_sub(OVERLAP)?, to.checked_add(OVERLAP)?))
+    }
+
+    /// Whether this table, a name or an ARN, has them. One that is not named is none.
+    #[cfg(feature = "dynamodb")]
+    pub(super) fn is_of(&self, table: &str) -> bool {
+        self.table.is_some() && self.table.as_deref() == table.rsplit('/').next()
     }
 }
 
@@ -127,6 +139,8 @@ pub struct Left {
 const MOST: usize = 100_000;
 /// Objects that are read at a time: 6 MB each at the most.
 const AT_ONCE: usize = 8;
+/// How long reading one may take, with as many beside it on the same line.
+const GET: Duration = Duration::from_mins(1);
 
 /// Replays on-failure objects. Each object costs a GET to be looked at, and a GET, an invocation for each 4 MB and a DELETE
 /// to be replayed; each thousand a LIST. `progress` is told the report after each object. Cancel-safe: what was not
@@ -153,17 +167,16 @@ async fn run(
     let mut names = Names::new(objects, "");
     let mut next = hand.request(names.next()).await??;
     let mut whole = true;
+    let mut stopped = BTreeSet::new();
     while let Some(first) = next.take() {
-        let folder = folder(&first.name).to_owned();
+        let of = folder(&first.name).to_owned();
         let mut listed = vec![first];
         loop {
             next = hand.request(names.next()).await??;
             match &next {
-                Some(one) if one.name.starts_with(&folder) && listed.len() < MOST => {
-                    listed.extend(next.take())
-                }
+                Some(one) if folder(&one.name) == of && listed.len() < MOST => listed.extend(next.take()),
                 // The rest of so many is for the next run: what is numbered lower may be among it.
-                Some(one) if one.name.starts_with(&folder) => whole = false,
+                Some(one) if folder(&one.name) == of => whole = false,
                 _ => break,
             }
         }
@@ -179,25 +192,37 @@ async fn run(
             name(&mut report.found, || found.clone());
         }
         if !report.dry_run {
-            replay(objects, hand, &found, progress, report).await?;
+            replay(objects, hand, found, &mut stopped, progress, report).await?;
         }
     }
     report.more = !whole;
     Ok(())
 }
 
-/// Where Lambda puts a shard's objects, with the last slash; of a name that is none of Lambda's its first folder.
+/// Where Lambda puts a shard's objects, with the last slash; of a name that is none of Lambda's its first folder. Names without
+/// one are together, as far as they follow one another.
 fn folder(name: &str) -> &str {
-    let depth = if name.starts_with("aws/lambda/") { 3 } else { 0 };
-    let end = name.match_indices('/').map(|(at, _)| at).nth(depth);
-    end.and_then(|end| name.get(..=end)).unwrap_or(name)
+    let mapping = |name: &str| {
+        name.split('/')
+            .next()
+            .is_some_and(|id| Uuid::try_parse(id).is_ok())
+    };
+    let folders = match name.starts_with("aws/lambda/") {
+        true => 4,
+        // In the place `aws/lambda/` itself.
+        false if mapping(name) => 2,
+        false => 1,
+    };
+    let end = name.match_indices('/').map(|(at, _)| at).take(folders).last();
+    end.and_then(|end| name.get(..=end)).unwrap_or_default()
 }
 
-/// Hands over objects in their order.
+/// Hands over objects in their order. Shards that are stopped are so for the whole run: their order is kept.
 async fn replay(
     objects: &Objects,
     hand: Hand<'_>,
-    found: &[Found],
+    found: Vec<Found>,
+    stopped: &mut BTreeSet<String>,
     progress: &(dyn Fn(&Report) + Sync),
     report: &mut Report,
 ) -> Result<(), Ended> {
@@ -206,10 +231,8 @@ async fn replay(
         sink: None,
         range: None,
     };
-    // The shard that is stopped: its order is kept.
-    let mut stopped: Option<&str> = None;
     for object in found {
-        if stopped == Some(&object.shard) {
+        if stopped.contains(&object.shard) {
             report.stay(
                 &object.name,
                 "one before it in its shard was not taken".to_owned(),
@@ -217,7 +240,7 @@ async fn replay(
             continue;
         }
         hand.in_time()?;
-        let Some(body) = hand.request(objects.get(&object.name)).await?? else {
+        let Some(body) = hand.within(GET, objects.get(&object.name)).await?? else {
             // Another run was there.
             continue;
         };
@@ -233,7 +256,7 @@ async fn replay(
             }
             Err(error @ (HandError::Left(_) | HandError::Invoke(_))) => {
                 report.stay(&object.name, error.to_string());
-                stopped = Some(&object.shard);
+                stopped.insert(object.shard);
             }
             Err(error) => return Err(error.into()),
         }
@@ -242,7 +265,8 @@ async fn replay(
     Ok(())
 }
 
-/// Makes the backfills that are [`owed`](Report::owed), and deletes each object after its own; `report` tells of it. On a
+/// Makes the backfills of this table that are [`owed`](Report::owed), and deletes each object after its own; those of other
+/// tables stay, for the reason that [`left`](Report::left) says. `report` tells of it. On a
 /// provisioned index at most a fifth of `units` is taken. Cost: see [`Backfill`](super::Backfill); a DELETE an object.
 /// Cancel-safe as [`redrive`].
 #[cfg(feature = "dynamodb")]
@@ -257,6 +281,16 @@ pub async fn repay(
     let all = async |report: &mut Report| -> Result<(), super::BackfillError> {
         let mut at = 0;
         while let Some(owed) = report.owed.get(at).cloned() {
+            if !owed.is_of(log.table()) {
+                report.owed.remove(at);
+                let why = match owed.table {
+                    Some(table) => format!("its records are of table {table}"),
+                    None => "it does not say of which table its records are".to_owned(),
+                };
+                // It is counted as one that stays already.
+                name(&mut report.left, || Left { name: owed.name, why });
+                continue;
+            }
             let Some(range) = owed.range() else {
                 at += 1;
                 continue;
@@ -290,7 +324,7 @@ async fn look(
     let mut found = Vec::new();
     let reading = listed.into_iter().map(|listed| async move {
         hand.in_time()?;
-        let object = hand.request(objects.get(&listed.name)).await??;
+        let object = hand.within(GET, objects.get(&listed.name)).await??;
         let read = object.map(|object| read(&listed.name, &object.body));
         Ok::<_, Ended>((listed, read))
     });

@@ -10,7 +10,9 @@ use crate::backfill::{DAY, load, table};
 use crate::store::Store;
 use crate::support::{Setup, event_line, insert};
 use crate::{Forward, cut, hand, names, options};
-use tidewatch::forward::InProcess;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tidewatch::forward::{InProcess, Invoke, InvokeError};
 use tidewatch::objects::Objects;
 use tidewatch::redrive::Hand;
 
@@ -209,25 +211,98 @@ async fn an_object_larger_than_a_payload_is_handed_over_in_parts() {
     assert!(*forward.invocations.lock().unwrap() >= 2);
 }
 
-/// So many that a run cannot look at all of them: it comes further all the same.
+/// So many that a run cannot look at all of them: it comes further all the same. Names may begin with the mapping.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_has_no_time_for_all_comes_further_shard_by_shard() {
-    let store = Store::new();
-    let objects = store.objects("");
-    for shard in ["a", "b", "c", "d"] {
-        let name = format!("aws/lambda/id/{shard}/1");
-        put(&objects, &[(&name, object(shard, &[1]))]).await;
+    for place in ["", "aws/lambda"] {
+        let store = Store::new();
+        let objects = store.objects("");
+        for shard in ["a", "b", "c", "d"] {
+            let name = format!("aws/lambda/00000000-0000-4000-8000-000000000001/{shard}/1");
+            put(&objects, &[(&name, object(shard, &[1]))]).await;
+        }
+        let objects = store.objects(place);
+        store.plan(|_, _| crate::Fate::Delayed {
+            before: Duration::from_secs(4),
+            after: Duration::from_secs(4),
+        });
+        let clock = Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_132_800));
+        for left in [2, 0] {
+            let report = redrive(&objects, hand(&Forward::default(), &clock), &|_| {}).await;
+            assert_eq!(report.more, left > 0, "{place}: {report:?}");
+            assert_eq!(names(&objects).await.len(), left, "{place}: {report:?}");
+        }
     }
-    store.plan(|_, _| crate::Fate::Delayed {
-        before: Duration::from_secs(4),
-        after: Duration::from_secs(4),
+}
+
+/// Names without folders, as of objects that were copied: those that follow one another are ordered by what is in them, and
+/// a shard that is stopped is so among all.
+#[tokio::test]
+async fn names_without_folders_have_their_shards_order() {
+    let objects = Store::new().objects("");
+    let named = [
+        ("1", object("a", &[100, 101])),
+        ("2", object("a", &[9, 10])),
+        ("b/x", object("a", &[200])),
+        ("c", object("a", &[300])),
+    ];
+    put(&objects, &named).await;
+    let forward = Forward {
+        cut: Some((0, false)),
+        ..Forward::default()
+    };
+    let report = run(&objects, &forward).await;
+    assert_eq!((report.objects, report.stay), (0, 4), "{report:?}");
+    let report = run(&objects, &forward).await;
+    assert_eq!((report.objects, report.stay), (4, 0), "{report:?}");
+    assert_eq!(forward.numbers(), ["9", "10", "100", "101", "200", "300"]);
+}
+
+/// An object may take its time.
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_is_waited_for() {
+    let (store, objects) = waiting().await;
+    store.plan(|method, _| crate::Fate::Delayed {
+        before: Duration::ZERO,
+        after: Duration::from_secs(if method == "GET" { 30 } else { 0 }),
     });
     let clock = Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_132_800));
-    for left in [2, 0] {
-        let report = redrive(&objects, hand(&Forward::default(), &clock), &|_| {}).await;
-        assert_eq!(report.more, left > 0, "{report:?}");
-        assert_eq!(names(&objects).await.len(), left, "{report:?}");
+    let forward = Forward::default();
+    let report = redrive(&objects, patient(&forward, &clock), &|_| {}).await;
+    assert_eq!((report.objects, report.error), (3, None));
+}
+
+/// With a month for all.
+fn patient<'a>(forward: &'a dyn Invoke, clock: &'a Clock) -> Hand<'a> {
+    let mut hand = hand(forward, clock);
+    hand.options.last_call += Duration::from_hours(24 * 30);
+    hand.options.deadline += Duration::from_hours(24 * 30);
+    hand
+}
+
+#[derive(Debug)]
+struct Silent;
+
+impl Invoke for Silent {
+    fn invoke(&self, _: String) -> BoxFuture<'_, Result<String, InvokeError>> {
+        std::future::pending().boxed()
     }
+}
+
+/// No invocation is waited for longer than one may take.
+#[tokio::test(start_paused = true)]
+async fn a_function_that_does_not_answer_is_given_up() {
+    let (_store, objects) = waiting().await;
+    let clock = Clock::simulated(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_132_800));
+    let begun = clock.instant();
+    let report = redrive(&objects, patient(&Silent, &clock), &|_| {}).await;
+    assert_eq!(report.error.as_deref(), Some("no answer in time"));
+    let took = clock.instant() - begun;
+    assert!(
+        took > Duration::from_mins(15) && took < Duration::from_mins(17),
+        "{took:?}"
+    );
+    assert_eq!(names(&objects).await.len(), 3);
 }
 
 /// A place that does not answer ends a run by its deadline.
@@ -313,12 +388,14 @@ async fn cut_anywhere_and_run_again_nothing_is_lost() {
     }
 }
 
-/// An object without records, of the times of `DAY` and the hour after.
-fn owed() -> Vec<u8> {
+/// An object without records, of the times of `DAY` and the hour after, and of this table.
+fn owed(table: &str) -> Vec<u8> {
     let mut object: Value = serde_json::from_str(METADATA).unwrap();
     let batch = &mut object["DDBStreamBatchInfo"];
     batch["approximateArrivalOfFirstRecord"] = json!("2026-11-20T00:00:00Z");
     batch["approximateArrivalOfLastRecord"] = json!("2026-11-20T01:00:00.5Z");
+    let of = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{table}/stream/2019-11-14T00:04:06.388");
+    batch["streamArn"] = json!(of);
     object.to_string().into_bytes()
 }
 
@@ -328,8 +405,11 @@ async fn one_without_records_goes_after_the_backfill_of_its_time_and_no_other() 
     let log = table(&engine).await;
     load(&engine, 20);
     let objects = Store::new().objects("");
-    let undated = METADATA.replace("approximateArrivalOfFirstRecord", "elsewhere");
-    put(&objects, &[("a", undated.into_bytes()), ("b", owed())]).await;
+    let undated = METADATA
+        .replace("approximateArrivalOfFirstRecord", "elsewhere")
+        .replace("mytable", "teleport.audit");
+    let ours = owed("teleport.audit");
+    put(&objects, &[("a", undated.into_bytes()), ("b", ours.clone())]).await;
     let clock = Clock::system();
     // The backfill fails, before and after its records are taken.
     for after in [false, true] {
@@ -356,7 +436,7 @@ async fn one_without_records_goes_after_the_backfill_of_its_time_and_no_other() 
     broken["CreatedAt"] = json!({"N": DAY.to_string()});
     broken["CreatedAtDate"] = json!({"S": "2026-11-20"});
     crate::backfill::put(&engine, &broken);
-    put(&objects, &[("b", owed())]).await;
+    put(&objects, &[("b", ours)]).await;
     let forward = Forward::default();
     let mut report = run(&objects, &forward).await;
     repay(&objects, &log, None, hand(&forward, &clock), &mut report, &|_| {}).await;
@@ -364,4 +444,32 @@ async fn one_without_records_goes_after_the_backfill_of_its_time_and_no_other() 
     assert_eq!((report.repaid, report.stay, report.error), (1, 1, None));
     assert_eq!(forward.numbers().len(), 12);
     assert_eq!(names(&objects).await, ["a"]);
+}
+
+/// The mapping of the state table may put its own there, and a command may name another table.
+#[tokio::test]
+async fn one_without_records_of_another_table_stays() {
+    let engine = crate::engine::Engine::new();
+    let log = table(&engine).await;
+    load(&engine, 20);
+    let objects = Store::new().objects("");
+    let tableless = METADATA.replace("streamArn", "elsewhere").into_bytes();
+    let named = [
+        ("a", owed("teleport.state")),
+        ("b", tableless),
+        ("c", owed("teleport.audit")),
+    ];
+    put(&objects, &named).await;
+    let (forward, clock) = (Forward::default(), Clock::system());
+    let mut report = run(&objects, &forward).await;
+    assert_eq!(report.owed[0].table.as_deref(), Some("teleport.state"));
+    repay(&objects, &log, None, hand(&forward, &clock), &mut report, &|_| {}).await;
+    assert_eq!(names(&objects).await, ["a", "b"]);
+    assert_eq!((report.repaid, report.stay, report.error), (1, 2, None));
+    let why: Vec<&str> = report.left.iter().map(|left| left.why.as_str()).collect();
+    let due = [
+        "its records are of table teleport.state",
+        "it does not say of which table its records are",
+    ];
+    assert_eq!((report.owed.len(), why), (0, due.to_vec()));
 }

@@ -27,6 +27,8 @@ struct Batch<'a> {
     #[serde(borrow)]
     approximate_arrival_of_last_record: Option<Cow<'a, str>>,
     batch_size: Option<u64>,
+    #[serde(borrow)]
+    stream_arn: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +85,7 @@ pub(in crate::redrive) fn read(name: &str, body: &[u8]) -> Read {
                 from,
                 to: text(batch.approximate_arrival_of_last_record),
                 records: batch.batch_size,
+                table: batch.stream_arn.as_deref().and_then(table),
             });
         }
         // A text that holds JSON.
@@ -108,6 +111,13 @@ pub(in crate::redrive) fn read(name: &str, body: &[u8]) -> Read {
         from,
         records,
     }
+}
+
+/// The table of `arn:aws:dynamodb:REGION:ACCOUNT:table/NAME/stream/LABEL`.
+fn table(stream: &str) -> Option<String> {
+    let mut parts = stream.split('/');
+    parts.next().filter(|part| part.ends_with(":table"))?;
+    Some(parts.next()?.to_owned())
 }
 
 fn is_audit(raw: &str) -> bool {
