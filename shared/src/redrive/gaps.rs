@@ -19,9 +19,8 @@ use futures_util::stream::TryStreamExt;
 use serde::Serialize;
 
 use self::due::{Due, Dues, Known, Quarantined, State, Unfiled, each, id_of, id_of_line};
-use super::failures;
+use super::failures::{self, Owed};
 use super::names::name;
-use super::rows::Range;
 use crate::audit::canonical::Canonical;
 use crate::audit::log::{Dynamo, Export, Found, LogError};
 use crate::audit::{Day, first_128};
@@ -80,8 +79,11 @@ pub struct Counts {
     pub spooled: usize,
     /// They are in quarantine, for it or for all sinks; of a lake also in its own.
     pub quarantined: usize,
-    /// Lambda gave them up, and they wait for a redrive or the backfill that is owed.
+    /// Lambda gave them up, and they wait for a redrive.
     pub redrive: usize,
+    /// Lambda gave up a batch of their table and time without its records, and a backfill is owed. As many as the batch had, at
+    /// the most: which of those that are nowhere they are is a guess.
+    pub owed: usize,
     /// They are nowhere.
     pub missing: usize,
 }
@@ -147,11 +149,13 @@ impl Look<'_> {
         let mut parts = std::pin::pin!(log.export(export));
         let mut day = String::new();
         let (mut dues, mut counts) = (Dues::default(), Counts::default());
+        let mut owed = BTreeMap::new();
         loop {
             let part = parts.try_next().await?;
             if part.as_ref().is_none_or(|part| part.day != day) {
                 let (dues, counts) = (std::mem::take(&mut dues), std::mem::take(&mut counts));
-                self.day(dues, counts, &day, &mut report).await?;
+                self.day((dues, counts), &day, log.table(), &mut owed, &mut report)
+                    .await?;
                 progress(&report);
             }
             let Some(part) = part else { return Ok(report) };
@@ -197,15 +201,19 @@ impl Look<'_> {
     /// Looks for the events of a day, and reports.
     async fn day(
         &self,
-        mut dues: Dues,
-        mut counts: Counts,
+        (mut dues, mut counts): (Dues, Counts),
         day: &str,
+        table: &str,
+        marked: &mut BTreeMap<String, u64>,
         report: &mut Report,
     ) -> Result<(), GapsError> {
         self.held(&mut dues).await?;
         if dues.missing > 0 {
-            self.on_the_way(&mut dues).await?;
+            let mut owed = self.on_the_way(&mut dues).await?;
             self.held(&mut dues).await?;
+            owed.retain(|owed| owed.is_of(table));
+            owed.sort_by(|a, b| a.name.cmp(&b.name));
+            owed.iter().for_each(|owed| dues.owe(owed, marked));
         }
         counts.events = dues.due.len() + counts.filtered;
         if counts.events == 0 {
@@ -223,6 +231,7 @@ impl Look<'_> {
                 State::Spooled => counts.spooled += 1,
                 State::Quarantined => counts.quarantined += 1,
                 State::Redrive => counts.redrive += 1,
+                State::Owed => counts.owed += 1,
             }
         }
         if report.compared {
@@ -292,8 +301,8 @@ impl Look<'_> {
         Known::of(self.sink).mark(lines, dues)
     }
 
-    /// Marks what waits somewhere.
-    async fn on_the_way(&self, dues: &mut Dues) -> Result<(), GapsError> {
+    /// Marks what waits somewhere. Batches without records do not say which they are.
+    async fn on_the_way(&self, dues: &mut Dues) -> Result<Vec<Owed>, GapsError> {
         let mut out = Canonical::default();
         if matches!(self.sink.uri, SinkUri::Lake(_)) {
             each(self.objects, lake::STAGING, |_, body| {
@@ -338,27 +347,19 @@ impl Look<'_> {
             Ok(())
         })
         .await?;
-        let mut owed: Vec<Range> = Vec::new();
+        let mut owed = Vec::new();
         each(self.failures, "", |name, body| {
             match failures::read(name, &body) {
                 failures::Read::Records { records, .. } => {
                     records.iter().for_each(|raw| mark(raw.get(), State::Redrive));
                 }
-                failures::Read::Owed(one) => owed.extend(one.range()),
+                failures::Read::Owed(one) => owed.push(one),
                 failures::Read::Other(_) => {}
             }
             Ok(())
         })
         .await?;
-        if !owed.is_empty() {
-            let waits = |at: i64| owed.iter().any(|range| range.holds(Some(at)));
-            let missing = dues.due.values_mut().filter(|due| due.state == State::Missing);
-            for due in missing.filter(|due| waits(due.gap.created_at)) {
-                due.state = State::Redrive;
-                dues.missing -= 1;
-            }
-        }
-        Ok(())
+        Ok(owed)
     }
 }
 
@@ -371,6 +372,7 @@ impl Counts {
         self.spooled += other.spooled;
         self.quarantined += other.quarantined;
         self.redrive += other.redrive;
+        self.owed += other.owed;
         self.missing += other.missing;
     }
 }

@@ -79,6 +79,13 @@ impl Range {
         created_at.is_none_or(|at| u64::try_from(at).is_ok_and(|at| (self.from..self.to).contains(&at)))
     }
 
+    /// How far a time is from the middle, in seconds.
+    #[cfg(feature = "dynamodb")]
+    pub(super) fn off_middle(&self, at: i64) -> u64 {
+        let middle = self.from.midpoint(self.to);
+        middle.abs_diff(u64::try_from(at).unwrap_or_default())
+    }
+
     pub(super) fn handed(&self) -> handed::Range<'static> {
         let text = |at: u64| {
             let at = OffsetDateTime::from_unix_timestamp(at.min(LAST).cast_signed());

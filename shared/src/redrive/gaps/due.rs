@@ -1,7 +1,7 @@
 //! Events that a sink is to have, and reading what it has.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -14,6 +14,7 @@ use crate::audit::{Day, first_128, identify};
 use crate::config::{Format, SinkConfig};
 use crate::forward::record;
 use crate::objects::{Objects, ObjectsError, PAGE};
+use crate::redrive::failures::Owed;
 
 /// Objects that are read at once.
 const AT_ONCE: usize = 8;
@@ -27,6 +28,7 @@ pub(super) enum State {
     Spooled,
     Quarantined,
     Redrive,
+    Owed,
 }
 
 /// An event that the sink is to have.
@@ -51,6 +53,30 @@ impl Dues {
         {
             due.state = state;
             self.missing -= 1;
+        }
+    }
+
+    /// Marks as many of what is missing as the batch had records, those nearest to its time. `marked` counts by object what
+    /// earlier days had of them.
+    pub(super) fn owe(&mut self, owed: &Owed, marked: &mut BTreeMap<String, u64>) {
+        let Some(range) = owed.range().filter(|_| self.missing > 0) else {
+            return;
+        };
+        let before = marked.get(&owed.name).copied().unwrap_or_default();
+        let left = owed.records.unwrap_or_default().saturating_sub(before);
+        let missing = self
+            .due
+            .iter()
+            .filter(|(_, due)| due.state == State::Missing && range.holds(Some(due.gap.created_at)));
+        let mut keys: Vec<_> = missing
+            .map(|(key, due)| (range.off_middle(due.gap.created_at), *key))
+            .collect();
+        keys.sort_unstable();
+        keys.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        let now = u64::try_from(keys.len()).unwrap_or(u64::MAX);
+        *marked.entry(owed.name.clone()).or_default() += now;
+        for (_, key) in keys {
+            self.mark(key, State::Owed);
         }
     }
 }
