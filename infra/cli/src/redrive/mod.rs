@@ -19,25 +19,28 @@ use crate::state::lock::interrupted;
 /// Arguments of `tidewatch redrive`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  tidewatch redrive --from s3://my-audit/failed/ --list
-  tidewatch redrive --from s3://my-audit/failed/ --function forward
-  tidewatch redrive --from s3://my-audit/failed/ --function forward --backfill --table teleport.audit
-  tidewatch redrive --quarantine s3://my-audit/quarantine/ --dry-run
-  tidewatch redrive --quarantine s3://my-audit/quarantine/ --config tidewatch.yaml
+  tidewatch redrive --from s3://my-audit-failures/aws/lambda/ --list
+  tidewatch redrive --from s3://my-audit-failures/aws/lambda/ --function forward
+  tidewatch redrive --from s3://my-audit-failures/aws/lambda/ --function forward --backfill --table teleport.audit
+  tidewatch redrive --quarantine s3://my-audit-failures/quarantine/ --dry-run
+  tidewatch redrive --quarantine s3://my-audit-failures/quarantine/ --config tidewatch.yaml
 
 Objects of Lambda's on-failure destination are handed over in the order of their shards and deleted when every record of
-theirs is acknowledged. One without records (as SQS gets it) stays until its time is brought back: by --backfill, or by
-`tidewatch audit backfill` and your hand. Records in quarantine are handed over one by one; what is still not taken stays. A run
+theirs is acknowledged. Lambda puts them under aws/lambda/ of a bucket. One without records (as SQS gets it) stays until its time
+is brought back: by --backfill, if they are of the table that is named, or by `tidewatch audit backfill` and your hand. On a
+provisioned table --backfill takes at most a fifth of the index's read capacity; nobody looks whether it is throttled: see to it
+that it is not. Records in quarantine are handed over one by one; what is still not taken stays. A run
 that is cut is run again: records may come twice then, with the same id, and none is lost.
-Exit status: 0 nothing is left, or it was only looked at; 3 something stays; 1 the run ended early.")]
+Exit status: 0 nothing is left, or it was only looked at; 3 something stays, or there is more than one run looks at; 1 the run ended
+early.")]
 pub struct RedriveArgs {
-    /// Place of on-failure objects: s3://bucket/prefix or file:///dir
+    /// Place of on-failure objects: s3://bucket/aws/lambda/ or file:///dir
     #[arg(long, value_name = "URI", required_unless_present = "quarantine")]
     from: Option<ObjectsUri>,
     /// Place of quarantined records
     #[arg(long, value_name = "URI", conflicts_with = "from")]
     quarantine: Option<ObjectsUri>,
-    /// Bring back from the audit table what objects without records name, then delete them
+    /// Bring back from the audit table what objects without records name of it, then delete them
     #[arg(long, conflicts_with_all = ["quarantine", "list"])]
     backfill: bool,
     /// List what is there, and hand nothing over
@@ -104,8 +107,18 @@ async fn work(global: &Global, args: &RedriveArgs, hand: Hand<'_>) -> Result<Exi
             failures::repay(&objects, &table, units, hand, &mut report, &told).await;
             spinner.finish_and_clear();
         }
-        output.result(&report, &of_failures(&report, args.list))?;
-        return ended(report.error, report.stay > 0 && !report.dry_run);
+        let mut text = of_failures(&report, args.list);
+        if report.error.is_none() && report.waiting.objects == 0 && report.stay + report.repaid == 0 {
+            let _ = writeln!(
+                text,
+                "{} {} holds no object; Lambda's are under aws/lambda/ of their bucket",
+                paint(WARN, "nothing found:"),
+                objects.place("")
+            );
+        }
+        output.result(&report, &text)?;
+        let left = left(&report);
+        return ended(report.error, left);
     }
     let Some(uri) = &args.quarantine else {
         return Err(Failure::usage("--from or --quarantine is due"));
@@ -122,6 +135,11 @@ async fn work(global: &Global, args: &RedriveArgs, hand: Hand<'_>) -> Result<Exi
     spinner.finish_and_clear();
     output.result(&report, &of_quarantine(&report, args.list))?;
     ended(report.error, report.stay > 0 && !report.dry_run)
+}
+
+/// Whether another run is due.
+fn left(report: &failures::Report) -> bool {
+    !report.dry_run && (report.stay > 0 || report.more)
 }
 
 fn ended(error: Option<String>, stays: bool) -> Result<Exit, Failure> {
@@ -165,8 +183,9 @@ fn of_failures(report: &failures::Report, list: bool) -> String {
             Some(range) => {
                 let (from, to) = range.times();
                 let (from, to) = (stamp(from), stamp(to));
+                let table = Output::plain(owed.table.as_deref().unwrap_or("its table"));
                 format!(
-                    "bring it back with --backfill, or with `tidewatch audit backfill --from {from} --to {to}` and remove it"
+                    "bring it back with --backfill, or with `tidewatch audit backfill --from {from} --to {to}`, and remove it; it is of {table}"
                 )
             }
             None => "it does not say of when they are".to_owned(),
@@ -267,4 +286,23 @@ fn of_quarantine(report: &quarantine::Report, list: bool) -> String {
         ),
     };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_run_looks_at_is_left() {
+        let all = failures::Report::default();
+        let more = failures::Report {
+            more: true,
+            ..all.clone()
+        };
+        let looked = failures::Report {
+            dry_run: true,
+            ..more.clone()
+        };
+        assert_eq!([left(&all), left(&more), left(&looked)], [false, true, false]);
+    }
 }

@@ -25,7 +25,9 @@ fn owed(from: u64, to: u64) -> String {
     let batch = &mut object["DDBStreamBatchInfo"];
     batch["approximateArrivalOfFirstRecord"] = json!(stamp(at(from)));
     batch["approximateArrivalOfLastRecord"] = json!(stamp(at(to)));
-    object.to_string()
+    object
+        .to_string()
+        .replace("table/mytable", &format!("table/{TABLE}"))
 }
 
 fn put(dir: &Path, name: &str, body: &str) {
@@ -65,7 +67,8 @@ async fn what_there_is_is_listed_and_left_alone() {
         );
     }
     assert!(
-        lines[3].contains("audit backfill --from 2026-11-20T08:00:00Z --to 2026-11-20T13:00:00Z"),
+        lines[3].contains("audit backfill --from 2026-11-20T08:00:00Z --to 2026-11-20T13:00:00Z")
+            && lines[3].contains("it is of teleport.audit"),
         "{}",
         list.out
     );
@@ -152,9 +155,16 @@ async fn an_object_stays_until_all_of_it_is_taken_and_what_follows_it_waits() {
     );
     assert_eq!(files(&failed), ["aws/lambda/id/a/1", "aws/lambda/id/a/2"]);
     assert_eq!(delivered(&lambda.sink()), [4]);
-    machine.bare(&redrive).await.expect(0);
+    let rest = machine.bare(&redrive).await.expect(0);
+    assert!(!rest.out.contains("nothing found"), "{}", rest.out);
     assert!(files(&failed).is_empty());
     assert_eq!(delivered(&lambda.sink()), [4, 0, 1, 2, 3]);
+    let nothing = machine.bare(&redrive).await.expect(0);
+    assert!(
+        nothing.out.contains("nothing found: ") && nothing.out.contains("are under aws/lambda/"),
+        "{}",
+        nothing.out
+    );
     // Nobody there at all.
     give_up(&failed);
     let deaf = format!(
@@ -208,6 +218,15 @@ async fn one_without_records_goes_only_after_the_backfill_of_its_time() {
     assert!(files(&failed).is_empty());
     // From two hours before the first to two hours after the last.
     assert_eq!(delivered(&lambda.sink()), [3, 4, 5, 6, 7]);
+
+    put(&failed, "aws/lambda/id/a/1", &owed(5, 6).replace(TABLE, "state"));
+    let other = machine.bare(&backfill).await.expect(3);
+    assert!(
+        other.out.contains("its records are of table state"),
+        "{}",
+        other.out
+    );
+    assert_eq!(files(&failed).len(), 1);
 }
 
 #[tokio::test]
