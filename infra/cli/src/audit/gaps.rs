@@ -19,14 +19,16 @@ use crate::state::lock::interrupted;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidewatch audit gaps --from 7d --sink archive --config tidewatch.yaml --table teleport.audit
-  tidewatch audit gaps --from 2026-11-01 --to 2026-11-20 --sink lake --failures s3://my-audit/failed/ --json --config tidewatch.yaml --table teleport.audit
+  tidewatch audit gaps --from 2026-11-01 --to 2026-11-20 --sink lake --failures s3://my-audit-failures/aws/lambda/ --json --config tidewatch.yaml --table teleport.audit
 
 Events in the table's index timesearchV2 are compared by id with what the sink holds: objects in S3, files, or the lake. What
 is not there must have been filtered, or wait in the spool, in quarantine, for the lake task, or where Lambda puts what it
-gives up (--failures); all else is missing and listed. Bring it back with `tidewatch audit backfill --sink`. What a sink holds
-that cannot be read is told as counts only. Filters are those of the document as it is now. What readers or a lifecycle have
-removed from the sink is missing too. Nothing is changed.
-Exit status: 0 nothing is missing; 3 something is.")]
+gives up (--failures); all else is missing and listed. A batch that was given up without its records does not say which they
+were: as many of its table and time as it had are OWED, a guess, and none but a backfill brings them back. Bring what is missing
+back with `tidewatch audit backfill --sink`. Of a sink whose contents cannot be read only counts are told. Filters are those of
+the document as it is now. What readers or a lifecycle have removed from the sink is missing too. Nothing is changed.
+Exit status: 0 nothing is missing, or what the sink holds cannot be read; 3 something is missing, or rows of the table cannot be
+read, whatever the sink.")]
 pub(super) struct GapsArgs {
     /// Events from then on: a time, a day (UTC), or an age such as 24h
     #[arg(long, value_name = "WHEN", value_parser = when)]
@@ -95,7 +97,8 @@ pub(super) async fn run(global: &Global, args: GapsArgs) -> Result<Exit, Failure
     spinner.finish_and_clear();
     let report = looked?;
     output.result(&report, &text(&report))?;
-    Ok(match report.compared && report.total.missing > 0 {
+    let missing = report.compared && report.total.missing > 0;
+    Ok(match missing || report.unreadable > 0 {
         true => Exit::Found,
         false => Exit::Done,
     })
@@ -114,14 +117,23 @@ async fn config(global: &Global) -> Result<Config, Failure> {
 fn text(report: &Report) -> String {
     let mut text = String::new();
     let head = format!(
-        "{:<10}{:>10}{:>10}{:>10}{:>8}{:>8}{:>12}{:>8}{:>9}",
-        "DAY", "EVENTS", "DELIVERED", "FILTERED", "STAGED", "SPOOLED", "QUARANTINED", "REDRIVE", "MISSING"
+        "{:<10}{:>10}{:>10}{:>10}{:>8}{:>8}{:>12}{:>8}{:>8}{:>9}",
+        "DAY",
+        "EVENTS",
+        "DELIVERED",
+        "FILTERED",
+        "STAGED",
+        "SPOOLED",
+        "QUARANTINED",
+        "REDRIVE",
+        "OWED",
+        "MISSING"
     );
     let _ = writeln!(text, "{}", paint(HEAD, head));
     let mut row = |name: &str, counts: &Counts| {
         let _ = writeln!(
             text,
-            "{name:<10}{:>10}{:>10}{:>10}{:>8}{:>8}{:>12}{:>8}{:>9}",
+            "{name:<10}{:>10}{:>10}{:>10}{:>8}{:>8}{:>12}{:>8}{:>8}{:>9}",
             counts.events,
             counts.delivered,
             counts.filtered,
@@ -129,6 +141,7 @@ fn text(report: &Report) -> String {
             counts.spooled,
             counts.quarantined,
             counts.redrive,
+            counts.owed,
             counts.missing
         );
     };
@@ -152,7 +165,12 @@ fn text(report: &Report) -> String {
         let _ = writeln!(text, "and {more} more");
     }
     if report.unreadable > 0 {
-        let _ = writeln!(text, "{} rows cannot be read and have no id", report.unreadable);
+        let _ = writeln!(
+            text,
+            "{} {} rows cannot be read and have no id",
+            paint(ERROR, "unknown:"),
+            report.unreadable
+        );
     }
     let sink = &report.sink;
     let _ = match (report.compared, report.total.missing) {
@@ -160,6 +178,7 @@ fn text(report: &Report) -> String {
             text,
             "what {sink} holds cannot be read: MISSING is what it must have been given"
         ),
+        (true, 0) if report.unreadable > 0 => writeln!(text, "{sink} lacks nothing of what can be read"),
         (true, 0) => writeln!(text, "{}: {sink} lacks nothing", paint(GOOD, "no gaps")),
         (true, missing) => writeln!(text, "{}: {sink} lacks {missing} events", paint(ERROR, "gaps")),
     };

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{TABLE, machine, record};
+use crate::{TABLE, attribute, machine, record, row};
 
 #[tokio::test]
 async fn what_a_sink_has_not_is_listed_and_brought_back() {
@@ -73,4 +73,22 @@ async fn what_a_sink_has_not_is_listed_and_brought_back() {
         "{}",
         unknown.err
     );
+
+    // A row without an id may be one that the sink has, or lacks.
+    let mut request = machine.client().put_item().table_name(TABLE);
+    for (name, json) in row(20).as_object().unwrap() {
+        request = request.item(name, attribute(json));
+    }
+    let broken = aws_sdk_dynamodb::types::AttributeValue::S("no map".to_owned());
+    request.item("FieldsMap", broken).send().await.unwrap();
+    for sink in ["a", "out"] {
+        let unknown = run(&format!("gaps --from 2026-11-20 --to 2026-11-21 --sink {sink}"))
+            .await
+            .expect(3);
+        assert!(
+            unknown.out.contains("1 rows cannot be read") && !unknown.out.contains("no gaps"),
+            "{}",
+            unknown.out
+        );
+    }
 }
