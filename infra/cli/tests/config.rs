@@ -107,6 +107,23 @@ fn a_document_is_applied_as_a_version_and_listed() {
         .collect();
     assert_eq!(sinks, ["other", "out"]);
     assert_eq!(list[0]["state"], "to come");
+    // What the newest version was is lost.
+    let newest = second["version"].as_str().unwrap();
+    let object = std::fs::read_dir(home.path().join("kept/versions")).unwrap();
+    let object = object.map(|file| file.unwrap().path());
+    let object = object.filter(|path| path.to_str().unwrap().contains(newest));
+    object.for_each(|path| std::fs::remove_file(path).unwrap());
+    let lost = run(&format!("config versions {place} --json"), &home, &[]);
+    assert_eq!(lost.status.code(), Some(3), "{lost:?}");
+    let list: serde_json::Value = serde_json::from_slice(&lost.stdout).unwrap();
+    assert_eq!(
+        (&list[0]["version"], &list[0]["state"]),
+        (&second["version"], &"unusable".into())
+    );
+    assert_eq!(list[1]["version"], first["version"]);
+    let text = run(&format!("config versions {place}"), &home, &[]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.starts_with(&format!("{newest}  unusable")), "{text}");
     let no_slash = run(
         &format!("config versions {}", place.trim_end_matches('/')),
         &home,

@@ -5,15 +5,16 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::json;
 use tidewatch::clock::Clock;
 use tidewatch::config::{
     Candidate, LEAD, Versions, VersionsError, read_text, read_text_with, versions_place,
 };
-use tidewatch::objects::Objects;
+use tidewatch::objects::{Objects, ObjectsError};
 use tidewatch::random::Random;
 
-use crate::cli::{Consent, Exit, FAINT, Failure, GOOD, Global, Output, aws_config, paint, stamp};
+use crate::cli::{Consent, ERROR, Exit, FAINT, Failure, GOOD, Global, Output, aws_config, paint, stamp};
 
 /// What applying takes at most, of the lead that is due when the pointer moves.
 const MOMENT: Duration = Duration::from_secs(5);
@@ -53,6 +54,11 @@ pub(super) struct ApplyArgs {
 
 /// Arguments of `tidewatch config versions`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tidewatch config versions s3://my-audit/tidewatch/
+
+The newest first. One that is unusable is damaged or not there: the one before it goes on being in force. Apply another one.
+Exit status: 0 the newest is of use; 3 it is unusable; 1 anything else.")]
 pub(super) struct VersionsArgs {
     /// Where versions are kept: s3://bucket/prefix/ or file:///dir/
     place: String,
@@ -119,10 +125,23 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
 pub(super) async fn versions(global: &Global, args: VersionsArgs) -> Result<Exit, Failure> {
     let output = Output::new(global);
     let chain = open(global, &args.place).await?.read().await?;
+    let unusable = match chain.unusable() {
+        0 => None,
+        _ => Some(newest(&place(global, &args.place).await?).await?),
+    };
     let now = Clock::system().now();
     let in_force = chain.in_force(now);
     let mut text = String::new();
     let mut list = Vec::new();
+    if let Some(name) = &unusable {
+        let _ = writeln!(
+            text,
+            "{}  {}  it is passed over, with the sinks that it added",
+            Output::plain(name),
+            paint(ERROR, "unusable")
+        );
+        list.push(json!({"version": name, "state": "unusable"}));
+    }
     for (index, version) in chain.versions().iter().enumerate() {
         let state = match index.cmp(&in_force) {
             std::cmp::Ordering::Less => "to come",
@@ -148,10 +167,31 @@ pub(super) async fn versions(global: &Global, args: VersionsArgs) -> Result<Exit
         }));
     }
     output.result(&json!(list), &text)?;
-    Ok(Exit::Done)
+    Ok(match unusable {
+        Some(_) => Exit::Found,
+        None => Exit::Done,
+    })
 }
 
-async fn open(global: &Global, place: &str) -> Result<Versions, Failure> {
+/// The version that the pointer names, whatever has become of it.
+async fn newest(objects: &Objects) -> Result<String, Failure> {
+    #[derive(Deserialize)]
+    struct Pointer {
+        current: String,
+    }
+    let failed = |error: ObjectsError| Failure::from(error.to_string());
+    let pointer = objects.get("pointer").await.map_err(failed)?;
+    let pointer = pointer.and_then(|pointer| serde_json::from_slice::<Pointer>(&pointer.body).ok());
+    let pointer = pointer.ok_or_else(|| Failure::from("the pointer cannot be read any more".to_owned()))?;
+    Ok(pointer.current)
+}
+
+async fn open(global: &Global, uri: &str) -> Result<Versions, Failure> {
+    // What overrides settings here is not what does in the function.
+    Ok(Versions::new(place(global, uri).await?, Clock::system(), []))
+}
+
+async fn place(global: &Global, place: &str) -> Result<Objects, Failure> {
     let due = "a place of versions ends with a slash: s3://bucket/prefix/ or file:///dir/";
     let uri = versions_place(place).ok_or_else(|| Failure::usage(due))?;
     let uri = uri.map_err(Failure::usage)?;
@@ -159,9 +199,7 @@ async fn open(global: &Global, place: &str) -> Result<Versions, Failure> {
         true => Some(aws_config(global).await?),
         false => None,
     };
-    let objects = Objects::open(&uri, sdk.as_ref(), Random::system()).map_err(Failure::usage)?;
-    // What overrides settings here is not what does in the function.
-    Ok(Versions::new(objects, Clock::system(), []))
+    Objects::open(&uri, sdk.as_ref(), Random::system()).map_err(Failure::usage)
 }
 
 impl From<VersionsError> for Failure {
