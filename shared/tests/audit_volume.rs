@@ -119,14 +119,7 @@ async fn search_and_export_read_each_row_once_and_hold_pages_only() {
         loaded = next;
     }
     engine.database.disable_bulk_loading().unwrap();
-    // The wire remembers what was sent, for other tests.
-    let (forgetting, forgotten) = (clock.clone(), engine.clone());
-    let forget = tokio::spawn(async move {
-        loop {
-            forgotten.sent();
-            forgetting.sleep(Duration::from_millis(2)).await;
-        }
-    });
+    engine.forget();
     let (from, to) = (
         UNIX_EPOCH + Duration::from_secs(DAY),
         UNIX_EPOCH + Duration::from_secs(DAY + DAYS * 86_400 - 1),
@@ -196,7 +189,6 @@ async fn search_and_export_read_each_row_once_and_hold_pages_only() {
         );
     }
 
-    forget.abort();
     match (before, memory("VmHWM:")) {
         (Some(before), Some(peak)) if can_reset => {
             let added = peak.saturating_sub(before);
