@@ -37,6 +37,21 @@ async fn apply(versions: &Versions, sinks: &[&str], at: SystemTime) -> Result<Ap
     forget(versions, sinks, at, &[]).await
 }
 
+/// The same, over a version that is of no use.
+async fn apply_over(versions: &Versions, sinks: &[&str], at: SystemTime) -> Result<Applied, VersionsError> {
+    versions
+        .apply(Candidate {
+            document: &document(sinks),
+            place: "test",
+            effective_from: at,
+            forget: &BTreeSet::new(),
+            move_spool: false,
+            pass_over: true,
+            dry_run: false,
+        })
+        .await
+}
+
 async fn forget(
     versions: &Versions,
     sinks: &[&str],
@@ -51,6 +66,7 @@ async fn forget(
             effective_from: at,
             forget: &forget,
             move_spool: false,
+            pass_over: false,
             dry_run: false,
         })
         .await
@@ -178,6 +194,7 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
             effective_from: now + LEAD,
             forget: &BTreeSet::new(),
             move_spool: false,
+            pass_over: false,
             dry_run: false,
         })
         .await;

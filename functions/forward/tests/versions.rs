@@ -60,6 +60,7 @@ async fn a_place_of_versions_is_followed_and_a_document_is_not() {
             effective_from,
             forget: &BTreeSet::new(),
             move_spool: false,
+            pass_over: false,
             dry_run: false,
         };
         versions.apply(candidate).await.unwrap().version

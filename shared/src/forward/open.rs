@@ -22,6 +22,10 @@ use crate::random::Random;
 
 /// When what could not be opened is tried again at the earliest.
 const AGAIN: Duration = Duration::from_secs(60);
+/// Before a place that did not answer is tried once more.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What an environment's start may take of its first invocation, which tells then of less time than others have.
+const START: Duration = Duration::from_secs(30);
 
 /// A chain of versions, with everything open that its records need.
 #[derive(Debug)]
@@ -66,7 +70,9 @@ impl Plan {
     fn fits(&self, total: Option<Duration>) -> bool {
         match total {
             // The only version has nothing to be passed over for.
-            Some(total) if self.chain.versions().len() > 1 => !self.too_long(total).any(|sink| sink.is_of(0)),
+            Some(total) if self.chain.versions().len() > 1 => {
+                !self.too_long(total + START).any(|sink| sink.is_of(0))
+            }
             _ => true,
         }
     }
@@ -158,19 +164,28 @@ impl Opener {
     }
 
     /// A plan by the newest version, or by the one before it where that one cannot be opened, or not be served in the time
-    /// that an invocation has, if that is known. Not by one that is older still: what is in its way would pass.
+    /// that an invocation has, if that is known. Not by one that is older still: what is in its way would pass. Nor if a
+    /// place that both have does not answer: that passes too, and records would miss their sinks.
     pub(crate) async fn plan(
         &mut self,
         read: &Arc<Chain>,
         total: Option<Duration>,
     ) -> Result<Plan, StartError> {
-        let error = match self.open(read).await {
+        let mut opened = self.open(read).await;
+        if opened.as_ref().is_err_and(StartError::may_pass) {
+            self.clock.sleep(PAUSE).await;
+            opened = self.open(read).await;
+        }
+        let error = match opened {
             Ok(plan) if plan.fits(total) => return Ok(plan),
             Ok(_) => StartError::TimeoutTooLong,
             Err(error) => error,
         };
         let before = read.before().filter(|_| read.unusable() == 0);
         let Some(before) = before else { return Err(error) };
+        if error.may_pass() && same_places(read, &before) {
+            return Err(error);
+        }
         let version = read.versions().first().map(|version| version.name.as_str());
         tracing::error!(version, %error, "a version of the configuration cannot be opened: the one before it goes on");
         let mut plan = self.open(&Arc::new(before)).await?;
@@ -335,6 +350,20 @@ impl Opener {
             memory: memory.unwrap_or_default(),
         })
     }
+}
+
+/// Whether the newest versions of two chains write to the same places by the same way.
+fn same_places(one: &Chain, other: &Chain) -> bool {
+    let places = |chain: &Chain| {
+        let config = &chain.versions().first()?.config;
+        let places = (
+            config.quarantine.clone(),
+            config.spool.clone(),
+            config.spill.clone(),
+        );
+        Some((places, config.aws.clone()))
+    };
+    places(one) == places(other)
 }
 
 fn shared<T>(uri: &ObjectsUri, aws: &AwsConfig, place: T) -> Shared<T> {

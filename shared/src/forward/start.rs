@@ -64,6 +64,18 @@ pub enum StartError {
     Secret(#[from] crate::config::SecretError),
 }
 
+impl StartError {
+    /// Whether it is a place that did not answer, or refused: it may the next time.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Quarantine(_) | Self::Silent | Self::Shared { .. } => true,
+            #[cfg(feature = "s3")]
+            Self::Secret(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// How long the configuration is asked for in a batch.
 const READ: Duration = Duration::from_secs(10);
 /// Longest time for one try of it: a connection may have died while the environment slept.

@@ -60,7 +60,7 @@ async fn a_version_that_cannot_be_opened_leaves_the_one_before_until_it_can() {
     // Nor may a try take longer than half of the invocation.
     world
         .apply(
-            "slow: { uri: 'file://PATH/slow', timeout: 151s, on_failure: retry }",
+            "slow: { uri: 'file://PATH/slow', timeout: 170s, on_failure: retry }",
             15,
         )
         .await;
@@ -204,4 +204,28 @@ async fn a_damaged_version_leaves_the_one_before_until_it_is_mended() {
         "{failed:?}"
     );
     assert_eq!(world.lines("b"), lines(7..=8));
+}
+
+/// What fails for a moment while a version is opened does not give its records other sinks.
+#[tokio::test(start_paused = true)]
+async fn a_place_that_fails_for_a_moment_does_not_pass_a_version_over() {
+    let world = World::new(false);
+    world.apply("a: { uri: 'file://PATH/a' }", 0).await;
+    world.apply("b: { uri: 'file://PATH/b' }", 3).await;
+    let (quarantine, aside) = (world.path("quarantine"), world.path("aside"));
+    std::fs::write(&quarantine, "").unwrap();
+    let mended = async {
+        world.clock.sleep(Duration::from_millis(500)).await;
+        std::fs::rename(&quarantine, &aside).unwrap();
+    };
+    let (forwarder, ()) = futures_util::join!(world.forwarder(), mended);
+    let handled = world.handle(&forwarder, &payload(&records(4..=5))).await.unwrap();
+    assert_eq!(handled.report.config_faults, 0);
+    assert_eq!((world.lines("a"), world.lines("b")), (Vec::new(), lines(4..=5)));
+    drop(forwarder);
+    // Nor what fails for longer: both versions write there.
+    std::fs::remove_dir_all(&quarantine).unwrap();
+    std::fs::rename(&aside, &quarantine).unwrap();
+    let refused = world.starts().await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("quarantine")));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tidewatch::clock::Clock;
 use tidewatch::config::{Applied, Candidate, KEPT, Versions, VersionsError};
-use tidewatch::forward::{Forwarder, HandleError, Handled, InProcess, Spool, drain};
+use tidewatch::forward::{Forwarder, HandleError, Handled, InProcess, Spool, StartError, drain};
 use tidewatch::objects::Objects;
 use tidewatch::random::Random;
 
@@ -67,14 +67,18 @@ impl World {
                 effective_from: SystemTime::UNIX_EPOCH + Duration::from_secs(ZERO + from),
                 forget: &BTreeSet::new(),
                 move_spool: false,
+                pass_over: false,
                 dry_run: false,
             })
             .await
     }
 
+    pub(super) async fn starts(&self) -> Result<Forwarder, StartError> {
+        Forwarder::start_versions(self.versions(), self.clock.clone(), Random::seeded(1)).await
+    }
+
     pub(super) async fn forwarder(&self) -> Arc<Forwarder> {
-        let start = Forwarder::start_versions(self.versions(), self.clock.clone(), Random::seeded(1));
-        Arc::new(start.await.unwrap())
+        Arc::new(self.starts().await.unwrap())
     }
 
     /// With fakes in place of the sinks.

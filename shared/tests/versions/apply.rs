@@ -9,9 +9,9 @@ use tidewatch::objects::Objects;
 
 use super::engine::Fate;
 use super::store::{self, Store};
-use super::{apply, clock, sinks};
+use super::{apply, apply_over, clock, sinks};
 
-/// A version that is damaged is passed over: it could not be mended otherwise.
+/// A version that is damaged is passed over if that is said: it could not be mended otherwise.
 #[tokio::test]
 async fn one_is_applied_over_a_damaged_one() {
     let store = Store::new();
@@ -47,8 +47,13 @@ async fn one_is_applied_over_a_damaged_one() {
     let mut damaged = third;
     for (body, sink) in [(&b"{}"[..], "d"), (faulty, "d"), (b"", "e")] {
         damage(&damaged, body).await;
+        let refused = apply(&versions, &[sink], now + 3 * LEAD).await;
+        assert!(
+            matches!(&refused, Err(VersionsError::Unusable { version, .. }) if *version == damaged.version),
+            "{refused:?}"
+        );
         // Also the very same again.
-        let applied = apply(&versions, &[sink], now + 3 * LEAD).await.unwrap();
+        let applied = apply_over(&versions, &[sink], now + 3 * LEAD).await.unwrap();
         assert_eq!(applied.unusable, Some(damaged.version));
         assert_eq!(applied.before, Some(second.version.clone()));
         assert_eq!(applied.draining, ["a", "b"]);
@@ -64,7 +69,7 @@ async fn one_is_applied_over_a_damaged_one() {
     // Neither that one nor the one before it: nobody knows what was.
     damage(&damaged, b"").await;
     damage(&second, b"").await;
-    let refused = apply(&versions, &["f"], now + 5 * LEAD).await;
+    let refused = apply_over(&versions, &["f"], now + 5 * LEAD).await;
     assert!(
         matches!(refused, Err(VersionsError::Damaged { .. })),
         "{refused:?}"
@@ -77,12 +82,12 @@ async fn one_is_applied_over_a_damaged_one() {
         ("GET", true) => Fate::Dropped,
         _ => Fate::Served,
     });
-    let refused = apply(&versions, &["b"], now).await;
+    let refused = apply_over(&versions, &["b"], now).await;
     assert!(matches!(refused, Err(VersionsError::Objects(_))), "{refused:?}");
     store.plan(|_, _| Fate::Served);
     let name = format!("versions/{}.json", only.version);
     store.objects("other").replace(&name, Vec::new()).await.unwrap();
-    let applied = apply(&versions, &["b"], now).await.unwrap();
+    let applied = apply_over(&versions, &["b"], now).await.unwrap();
     assert_eq!((applied.before, applied.unusable), (None, Some(only.version)));
     assert_eq!(sinks(&versions.read().await.unwrap(), now), "b");
     assert_eq!(first.before, None);
@@ -192,6 +197,7 @@ async fn the_spool_moves_only_if_it_is_said_to() {
             effective_from,
             forget: &BTreeSet::new(),
             move_spool,
+            pass_over: false,
             dry_run: false,
         };
         versions.apply(candidate).await
@@ -212,18 +218,42 @@ async fn the_spool_moves_only_if_it_is_said_to() {
     apply("spool: file:///one", "b: { uri: 'stdout://' }", false)
         .await
         .unwrap();
-    // One that drains may still have records there.
-    apply(
-        "spool: file:///one",
+    // Nor may a sink leave it, whether it is there or drains, nor the spool go once no sink uses it.
+    for sinks in [
         "b: { uri: 'stdout://', on_failure: retry }",
-        false,
-    )
-    .await
-    .unwrap();
+        "b: { uri: 'stdout://' }, a: { uri: 'stdout://', on_failure: retry }",
+    ] {
+        let refused = apply("spool: file:///one", sinks, false).await;
+        assert!(
+            matches!(refused, Err(VersionsError::SpoolLeft { .. })),
+            "{refused:?}"
+        );
+    }
+    let retried_b = "b: { uri: 'stdout://', on_failure: retry }";
+    apply("spool: file:///one", retried_b, true).await.unwrap();
     let refused = apply("spool: file:///two", a, false).await;
     assert!(
         matches!(refused, Err(VersionsError::SpoolMoved(_))),
         "{refused:?}"
     );
     apply("spool: file:///two", retried, true).await.unwrap();
+}
+
+/// Whoever may not read the newest version must not make as if it were not there.
+#[tokio::test]
+async fn a_version_that_only_we_cannot_read_is_not_passed_over() {
+    let store = Store::new();
+    let clock = clock();
+    let versions = Versions::new(store.objects(""), clock.clone(), []);
+    let now = clock.now();
+    apply(&versions, &["a"], now).await.unwrap();
+    let newest = apply(&versions, &["b"], now + LEAD).await.unwrap();
+    let name = format!("versions/{}.json", newest.version);
+    store.plan(move |method, key| match (method, key == name) {
+        ("GET", true) => Fate::Answered(403, String::new()),
+        _ => Fate::Served,
+    });
+    let fresh = Versions::new(store.objects(""), clock.clone(), []);
+    let refused = apply_over(&fresh, &["c"], now + 2 * LEAD).await;
+    assert!(matches!(refused, Err(VersionsError::Objects(_))), "{refused:?}");
 }

@@ -29,7 +29,7 @@ const MOMENT: Duration = Duration::from_secs(5);
 The function reads its configuration there if TIDEWATCH_CONFIG names the same place, slash at the end included. A record
 is handled by the version that was in force when it was made. A sink that the new version has no more drains: what is
 parked for it is delivered still, unless it is forgotten here.
-Exit status: 0 applied; 2 the document has faults, or would be in force too soon, or moves the spool; 1 anything else.")]
+Exit status: 0 applied; 2 the document has faults, or would be in force too soon, or leaves a spool; 1 anything else.")]
 pub(super) struct ApplyArgs {
     /// The document: a path, file:///path, s3://bucket/key or ssm:NAME
     document: String,
@@ -42,9 +42,13 @@ pub(super) struct ApplyArgs {
     /// Forget this removed sink; what is parked for it is delivered to nobody. May be given several times
     #[arg(long, value_name = "SINK")]
     forget: Vec<String>,
-    /// Take another spool than the newest version's. What waits in that one is not seen any more: drain it first
+    /// Take another spool than the newest version's, or let a sink use none. What waits there is not seen any more: drain it
+    /// first, and once more after the function's time-out, for batches that are under way
     #[arg(long)]
     move_spool: bool,
+    /// Go on from the version before the newest, which is damaged or has faults; sinks that it added are forgotten
+    #[arg(long)]
+    pass_over: bool,
     /// Only check it, and show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -81,6 +85,7 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
         effective_from: Clock::system().now() + lead + MOMENT,
         forget: &args.forget.into_iter().collect::<BTreeSet<_>>(),
         move_spool: args.move_spool,
+        pass_over: args.pass_over,
         dry_run: true,
     };
     let planned = versions.apply(candidate.clone()).await?;
@@ -206,7 +211,12 @@ impl From<VersionsError> for Failure {
     fn from(error: VersionsError) -> Self {
         match &error {
             VersionsError::Faults(_) | VersionsError::TooSoon { .. } => Self::usage(error.to_string()),
-            VersionsError::SpoolMoved(_) => Self::usage(format!("{error} with --move-spool")),
+            VersionsError::SpoolMoved(_) | VersionsError::SpoolLeft { .. } => {
+                Self::usage(format!("{error} with --move-spool"))
+            }
+            VersionsError::Unusable { .. } => Self::from(format!(
+                "{error}; --pass-over goes on from the one before it, without the sinks that it added"
+            )),
             _ => Self::from(error.to_string()),
         }
     }

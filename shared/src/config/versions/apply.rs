@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::{Kept, LEAD, POINTER, Pointer, Version, Versions, VersionsError, json, object, stamp};
-use crate::config::{Config, OnFailure};
+use crate::config::{Config, OnFailure, SinkConfig};
 use crate::objects;
 
 /// What applying a document did.
@@ -39,14 +39,18 @@ pub struct Candidate<'a> {
     pub effective_from: SystemTime,
     /// Removed sinks that nothing is parked for any more, or whose parked records are given up.
     pub forget: &'a BTreeSet<String>,
-    /// Take another spool although records may wait in the one that was: they are not seen any more.
+    /// Take another spool, or let a sink use it no more, although records may wait in the one that was: they are not seen
+    /// any more.
     pub move_spool: bool,
+    /// Go on from the version before the newest, if that one is damaged or has faults.
+    pub pass_over: bool,
     /// Only look.
     pub dry_run: bool,
 }
 
 impl Versions {
-    /// Makes a document the newest version, after the current one, or where that is of no use after the one before it. Two
+    /// Makes a document the newest version, after the current one, or where that is of no use and may be passed over after
+    /// the one before it. Two
     /// PUTs, and GETs of the pointer, of that version and of those that its removed sinks stand in. Cancel-safe: the pointer
     /// moves or does not.
     ///
@@ -56,15 +60,14 @@ impl Versions {
         let config = self.parse(candidate.document, candidate.place)?;
         let found = self.pointer().await?;
         let (before, unusable) = match &found {
-            Some((pointer, _)) => self.base(pointer).await?,
+            Some((pointer, _)) => self.base(pointer, candidate.pass_over).await?,
             None => (None, None),
         };
         self.in_time(&candidate, before.as_deref())?;
         if let Some(before) = &before
             && !candidate.move_spool
-            && moves_spool(before, &config)
         {
-            return Err(VersionsError::SpoolMoved(before.name.clone()));
+            leaves_no_spool(before, &config)?;
         }
         let draining = draining(before.as_deref(), &config, candidate.forget);
         let number = before.as_ref().map_or(0, |before| before.number);
@@ -114,22 +117,27 @@ impl Versions {
     }
 
     /// The version that a new one comes after, and the name of the current one if that is of no use.
-    async fn base(&self, pointer: &Pointer) -> Result<(Option<Arc<Version>>, Option<String>), VersionsError> {
+    async fn base(
+        &self,
+        pointer: &Pointer,
+        pass_over: bool,
+    ) -> Result<(Option<Arc<Version>>, Option<String>), VersionsError> {
         let error = match self.current(pointer, None).await {
             Ok(current) => return Ok((Some(current), None)),
+            // Perhaps it is only us who cannot read it: what it added would be gone.
+            Err(error @ VersionsError::Objects(_)) => return Err(error),
             Err(error) => error,
         };
-        let before = match (&pointer.before, error) {
-            (Some(before), error) => {
-                tracing::warn!(version = pointer.current, %error, "the newest version is of no use: going by the one before it");
-                Some(self.version(before, None).await?)
-            }
-            (None, error @ VersionsError::Objects(_)) => return Err(error),
-            // It never was of any.
-            (None, error) => {
-                tracing::warn!(version = pointer.current, %error, "the only version is of no use");
-                None
-            }
+        if !pass_over {
+            return Err(VersionsError::Unusable {
+                version: pointer.current.clone(),
+                reason: error.to_string(),
+            });
+        }
+        let before = match &pointer.before {
+            Some(before) => Some(self.version(before, None).await?),
+            // It never was of any use.
+            None => None,
         };
         Ok((before, Some(pointer.current.clone())))
     }
@@ -152,13 +160,28 @@ fn number_of(name: &str) -> u64 {
     number.and_then(Result::ok).unwrap_or_default()
 }
 
-/// Whether sinks may have records in a spool that is not there any more.
-fn moves_spool(before: &Version, config: &Config) -> bool {
-    let draining = before.draining.values().map(|draining| draining.config.as_ref());
-    let mut sinks = before.config.sinks.values().map(Some).chain(draining);
-    // One that is not known any more may.
-    let spools = sinks.any(|sink| sink.is_none_or(|sink| sink.on_failure == OnFailure::Spool));
-    spools && before.config.spool.is_some() && before.config.spool != config.spool
+/// Refuses what leaves records in a spool where nobody looks for them any more, or lets others overtake them. Whether any
+/// wait is not looked at, nor whether a sink used the spool in an earlier version.
+fn leaves_no_spool(before: &Version, config: &Config) -> Result<(), VersionsError> {
+    if before.config.spool.is_some() && before.config.spool != config.spool {
+        return Err(VersionsError::SpoolMoved(before.name.clone()));
+    }
+    let spooled = |sink: &str| match before.draining.get(sink) {
+        Some(draining) => draining.config.as_ref(),
+        None => before.config.sinks.get(sink),
+    };
+    let spools = |sink: &SinkConfig| sink.on_failure == OnFailure::Spool;
+    let left = config
+        .sinks
+        .iter()
+        .find(|(name, sink)| !spools(sink) && spooled(name).is_some_and(spools));
+    match left {
+        Some((sink, _)) => Err(VersionsError::SpoolLeft {
+            sink: sink.clone(),
+            version: before.name.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Sinks that are not in `config` any more, each with the version that had it last.

@@ -136,6 +136,24 @@ pub enum VersionsError {
     /// Records that wait in the spool would be overtaken by those that come after, or never delivered.
     #[error("the spool is another than that of version {0}: drain that one first, then say that it may move")]
     SpoolMoved(String),
+    /// Records that wait for a sink would be overtaken by those that come after.
+    #[error(
+        "the sink {sink} used the spool in version {version}: drain it first, then say that it may be left"
+    )]
+    SpoolLeft {
+        /// Which.
+        sink: String,
+        /// The version that had it.
+        version: String,
+    },
+    /// The newest version is damaged, or has faults.
+    #[error("the newest version, {version}, is of no use: {reason}")]
+    Unusable {
+        /// Its name.
+        version: String,
+        /// Why.
+        reason: String,
+    },
     /// Somebody else applied another version meanwhile.
     #[error("another version was applied meanwhile: look at it, and apply this one again")]
     Overtaken,
