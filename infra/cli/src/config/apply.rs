@@ -61,7 +61,8 @@ pub(super) struct ApplyArgs {
 #[command(after_help = "Examples:
   tidewatch config versions s3://my-audit/tidewatch/
 
-The newest first. One that is unusable is damaged or not there: the one before it goes on being in force. Apply another one.
+The newest first. One that is unusable is damaged, has faults or is not there: the one before it goes on being in force. Apply
+another one, with --pass-over.
 Exit status: 0 the newest is of use; 3 it is unusable; 1 anything else.")]
 pub(super) struct VersionsArgs {
     /// Where versions are kept: s3://bucket/prefix/ or file:///dir/

@@ -31,8 +31,8 @@ is brought back: by --backfill, if they are of the table that is named, or by `t
 provisioned table --backfill takes at most a fifth of the index's read capacity; nobody looks whether it is throttled: see to it
 that it is not. Records in quarantine are handed over one by one; what is still not taken stays. A run
 that is cut is run again: records may come twice then, with the same id, and none is lost.
-Exit status: 0 nothing is left, or it was only looked at; 3 something stays, or there is more than one run looks at; 1 the run ended
-early.")]
+Exit status: 0 nothing is left, or it was only looked at; 3 something stays, or there is more than one run looks at; 1 the run
+ended early.")]
 pub struct RedriveArgs {
     /// Place of on-failure objects: s3://bucket/aws/lambda/ or file:///dir
     #[arg(long, value_name = "URI", required_unless_present = "quarantine")]
