@@ -212,8 +212,8 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
         store.sent();
         let chain = versions.read().await.unwrap();
         assert_eq!(
-            (sinks(&chain, now + 2 * LEAD), chain.unusable()),
-            ("a".to_owned(), 1)
+            (sinks(&chain, now + 2 * LEAD), chain.passed_over()),
+            ("a".to_owned(), Some(applied.version.as_str()))
         );
         let sent = store.sent();
         assert_eq!(sent.len(), gets, "{sent:?}");
@@ -222,8 +222,8 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
     objects.replace(&name, good.body).await.unwrap();
     let chain = versions.read().await.unwrap();
     assert_eq!(
-        (sinks(&chain, now + 2 * LEAD), chain.unusable()),
-        ("b".to_owned(), 0)
+        (sinks(&chain, now + 2 * LEAD), chain.passed_over()),
+        ("b".to_owned(), None)
     );
     // Nothing at all to use: the invocation must fail.
     for name in [applied.before.unwrap(), applied.version] {
@@ -254,8 +254,25 @@ async fn a_removed_sink_whose_version_is_gone_is_not_forgotten() {
     store.objects("").delete(&name).await.unwrap();
     let fresh = Versions::new(store.objects(""), clock.clone(), []);
     let chain = fresh.read().await.unwrap();
-    assert_eq!((chain.unusable(), sinks(&chain, now)), (0, "b".to_owned()));
+    assert_eq!((chain.passed_over(), sinks(&chain, now)), (None, "b".to_owned()));
     assert!(chain.versions()[0].draining["a"].config.is_none());
+    // It may have used the spool.
+    let without = document(&["a"]).replace("/out/a", "/out/a, on_failure: retry");
+    let refused = fresh
+        .apply(Candidate {
+            document: &without,
+            place: "test",
+            effective_from: now + 2 * LEAD,
+            forget: &BTreeSet::new(),
+            move_spool: false,
+            pass_over: false,
+            dry_run: true,
+        })
+        .await;
+    assert!(
+        matches!(refused, Err(VersionsError::SpoolLeft { .. })),
+        "{refused:?}"
+    );
     let applied = apply(&fresh, &["c"], now + 2 * LEAD).await.unwrap();
     assert_eq!(applied.draining, ["a", "b"]);
     let applied = forget(&fresh, &["c"], now + 3 * LEAD, &["a"]).await.unwrap();

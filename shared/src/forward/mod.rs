@@ -226,7 +226,7 @@ impl Forwarder {
             .map(|version| version.name.clone());
         let mut report = Report {
             config: name.filter(|name| !name.is_empty()),
-            config_faults: plan.chain.unusable(),
+            config_faults: usize::from(plan.chain.passed_over().is_some()),
             origin: context.handed.map(|handed| handed.origin),
             records_in: judged.len(),
             ..Report::default()

@@ -181,7 +181,7 @@ impl Opener {
             Ok(_) => StartError::TimeoutTooLong,
             Err(error) => error,
         };
-        let before = read.before().filter(|_| read.unusable() == 0);
+        let before = read.before().filter(|_| read.passed_over().is_none());
         let Some(before) = before else { return Err(error) };
         if error.may_pass() && same_places(read, &before) {
             return Err(error);

@@ -6,31 +6,21 @@ use std::time::Duration;
 use serde_json::json;
 use tidewatch::audit::log::{Dynamo, Order, Search};
 use tidewatch::clock::Clock;
-use tidewatch::random::Random;
 
 use crate::engine::{Engine, Fate, Sent};
-use crate::{DAY, TABLE, at, follow, numbers, row};
+use crate::{DAY, TABLE, at, follow, numbers, row, simulated};
 
 const D: u64 = 86_400;
 const TAKES: Duration = Duration::from_millis(100);
 
 /// A table whose queries take a while, by a simulated clock.
 async fn slow(engine: &Engine) -> (Dynamo, Clock) {
-    let clock = Clock::simulated(at(DAY));
-    let client = engine.client();
-    let table = Dynamo::open(
-        &client,
-        TABLE,
-        Dynamo::RETENTION,
-        clock.clone(),
-        Random::seeded(1),
-    );
-    let table = table.await.unwrap();
-    engine.sent();
+    let table = simulated(engine).await;
     engine.plan(|_, _| Fate::Delayed {
         before: TAKES / 2,
         after: TAKES / 2,
     });
+    let clock = table.clock().clone();
     (table, clock)
 }
 

@@ -5,32 +5,21 @@ use std::time::Duration;
 use serde_json::json;
 use tidewatch::audit::log::{Dynamo, EmitError, Log, Outcome};
 use tidewatch::clock::Clock;
-use tidewatch::random::Random;
 use tidewatch::state::ErrorKind;
 
 use crate::engine::{Engine, Fate, refusal};
-use crate::{DAY, TABLE, all, at, event, load, numbers, stored, uid};
+use crate::{all, event, load, log, numbers, simulated, stored, uid};
 
-async fn simulated(engine: &Engine) -> (Dynamo, Log) {
-    let clock = Clock::simulated(at(DAY));
-    let client = engine.client();
-    let table = Dynamo::open(
-        &client,
-        TABLE,
-        Dynamo::RETENTION,
-        clock.clone(),
-        Random::seeded(1),
-    );
-    let table = table.await.unwrap();
-    engine.sent();
-    let log = Log::new([table.clone().into()], clock, Random::seeded(2));
+async fn logged(engine: &Engine) -> (Dynamo, Log) {
+    let table = simulated(engine).await;
+    let log = log(&table);
     (table, log)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_asked_for_again_and_the_event_stored_once() {
     let engine = Engine::new();
-    let (_, log) = simulated(&engine).await;
+    let (_, log) = logged(&engine).await;
     let first = event(1, "x", json!({"sid": "s", "uid": uid(1), "n": 1}));
     let other = event(1, "x", json!({"sid": "s", "uid": uid(2), "n": 2}));
     engine.fates("PutItem", [Fate::AnswerLost, Fate::Dropped]);
@@ -50,7 +39,7 @@ async fn a_lost_answer_is_asked_for_again_and_the_event_stored_once() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_arrives_late_stores_nothing_twice() {
     let engine = Engine::new();
-    let (_, log) = simulated(&engine).await;
+    let (_, log) = logged(&engine).await;
     engine.fates("PutItem", [Fate::Late(Duration::from_secs(60))]);
     log.emit(&event(1, "x", json!({"uid": uid(1)}))).await.unwrap();
     Clock::system().sleep(Duration::from_secs(120)).await;
@@ -60,7 +49,7 @@ async fn a_write_that_arrives_late_stores_nothing_twice() {
 #[tokio::test(start_paused = true)]
 async fn throttling_is_waited_out_and_told_if_it_lasts() {
     let engine = Engine::new();
-    let (table, log) = simulated(&engine).await;
+    let (table, log) = logged(&engine).await;
     let throttled = || refusal("ProvisionedThroughputExceededException");
     engine.fates("PutItem", [throttled(), throttled(), throttled(), throttled()]);
     log.emit(&event(1, "x", json!({"uid": uid(1)}))).await.unwrap();
@@ -82,7 +71,7 @@ async fn throttling_is_waited_out_and_told_if_it_lasts() {
 #[tokio::test(start_paused = true)]
 async fn a_search_goes_through_broken_connections() {
     let engine = Engine::new();
-    let (table, _) = simulated(&engine).await;
+    let (table, _) = logged(&engine).await;
     load(&engine, 2_000, 1, |_| json!({}));
     let mut count = 0;
     engine.plan(move |_, _| {

@@ -49,6 +49,15 @@ async fn table(engine: &Engine) -> Dynamo {
     table
 }
 
+/// The same by a simulated clock that stands at the begin of [`DAY`].
+async fn simulated(engine: &Engine) -> Dynamo {
+    let (client, clock) = (engine.client(), Clock::simulated(at(DAY)));
+    let table = Dynamo::open(&client, TABLE, Dynamo::RETENTION, clock, Random::seeded(1));
+    let table = table.await.unwrap();
+    engine.sent();
+    table
+}
+
 fn log(table: &Dynamo) -> Log {
     Log::new([table.clone().into()], table.clock().clone(), Random::seeded(2))
 }

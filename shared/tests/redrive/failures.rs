@@ -8,7 +8,7 @@ use tidewatch::redrive::failures::{Report, redrive, repay};
 
 use crate::backfill::{DAY, load, table};
 use crate::store::Store;
-use crate::support::{Setup, event_line, insert};
+use crate::support::{Setup, event_line, insert, payload};
 use crate::{Forward, cut, hand, names, options};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -21,13 +21,18 @@ const METADATA: &str = include_str!("../golden/redrive/on-failure-metadata.json"
 
 /// An object of a shard with records of these numbers.
 fn object(shard: &str, numbers: &[u32]) -> Vec<u8> {
-    let records: Vec<Value> = numbers
+    let records: Vec<String> = numbers
         .iter()
-        .map(|number| serde_json::from_str(&insert("s", *number, *number)).unwrap())
+        .map(|number| insert("s", *number, *number))
         .collect();
+    object_of(shard, &records)
+}
+
+/// An object of a shard with these records.
+fn object_of(shard: &str, records: &[String]) -> Vec<u8> {
     let mut object: Value = serde_json::from_str(METADATA).unwrap();
     object["DDBStreamBatchInfo"]["shardId"] = json!(shard);
-    object["payload"] = json!(json!({ "Records": records }).to_string());
+    object["payload"] = json!(payload(records));
     object.to_string().into_bytes()
 }
 
@@ -161,17 +166,7 @@ async fn after_one_that_is_not_taken_its_shard_waits_and_others_do_not() {
 async fn an_object_that_is_taken_in_part_stays() {
     let (_store, objects) = waiting().await;
     let three = [insert("s", 11, 11), insert("bad", 12, 12), insert("s", 13, 13)];
-    let records: Vec<Value> = three
-        .iter()
-        .map(|raw| serde_json::from_str(raw).unwrap())
-        .collect();
-    let mut object: Value = serde_json::from_slice(&object("a", &[1])).unwrap();
-    object["payload"] = json!(json!({ "Records": records }).to_string());
-    put(
-        &objects,
-        &[("aws/lambda/id/a/0", object.to_string().into_bytes())],
-    )
-    .await;
+    put(&objects, &[("aws/lambda/id/a/0", object_of("a", &three))]).await;
     let forward = Forward::refusing(&["bad"]);
     let report = run(&objects, &forward).await;
     assert_eq!(
@@ -189,18 +184,9 @@ async fn an_object_that_is_taken_in_part_stays() {
 #[tokio::test]
 async fn an_object_larger_than_a_payload_is_handed_over_in_parts() {
     let objects = Store::new().objects("");
-    let records: Vec<Value> = (1..=12)
-        .map(|n| {
-            serde_json::from_str(&insert("s", n, n).replace("session.command", &"x".repeat(250_000))).unwrap()
-        })
-        .collect();
-    let mut object: Value = serde_json::from_slice(&object("a", &[1])).unwrap();
-    object["payload"] = json!(json!({ "Records": records }).to_string());
-    put(
-        &objects,
-        &[("aws/lambda/id/a/0", object.to_string().into_bytes())],
-    )
-    .await;
+    let large = |n| insert("s", n, n).replace("session.command", &"x".repeat(250_000));
+    let records: Vec<String> = (1..=12).map(large).collect();
+    put(&objects, &[("aws/lambda/id/a/0", object_of("a", &records))]).await;
     let forward = Forward::default();
     let report = run(&objects, &forward).await;
     assert_eq!((report.objects, report.tally.records), (1, 12), "{report:?}");

@@ -60,8 +60,8 @@ async fn one_is_applied_over_a_damaged_one() {
         let fresh = Versions::new(store.objects(""), clock.clone(), []);
         let chain = fresh.read().await.unwrap();
         assert_eq!(
-            (sinks(&chain, now + 4 * LEAD), chain.unusable()),
-            (sink.to_owned(), 0)
+            (sinks(&chain, now + 4 * LEAD), chain.passed_over()),
+            (sink.to_owned(), None)
         );
         assert_eq!(sinks(&chain, now + 2 * LEAD), "b");
         damaged = applied;

@@ -191,8 +191,9 @@ impl Report {
             self.units
         );
         if self.unreadable > 0 {
+            let end = if self.dry_run { "would go to the" } else { "are in" };
             text.push_str(&format!(
-                "{} rows cannot be read: they are in quarantine\n",
+                "{} rows cannot be read: they {end} quarantine\n",
                 self.unreadable
             ));
         }

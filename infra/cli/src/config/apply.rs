@@ -5,13 +5,12 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use serde::Deserialize;
 use serde_json::json;
 use tidewatch::clock::Clock;
 use tidewatch::config::{
     Candidate, LEAD, Versions, VersionsError, read_text, read_text_with, versions_place,
 };
-use tidewatch::objects::{Objects, ObjectsError};
+use tidewatch::objects::Objects;
 use tidewatch::random::Random;
 
 use crate::cli::{Consent, ERROR, Exit, FAINT, Failure, GOOD, Global, Output, aws_config, paint, stamp};
@@ -131,15 +130,11 @@ pub(super) async fn apply(global: &Global, args: ApplyArgs) -> Result<Exit, Fail
 pub(super) async fn versions(global: &Global, args: VersionsArgs) -> Result<Exit, Failure> {
     let output = Output::new(global);
     let chain = open(global, &args.place).await?.read().await?;
-    let unusable = match chain.unusable() {
-        0 => None,
-        _ => Some(newest(&place(global, &args.place).await?).await?),
-    };
     let now = Clock::system().now();
     let in_force = chain.in_force(now);
     let mut text = String::new();
     let mut list = Vec::new();
-    if let Some(name) = &unusable {
+    if let Some(name) = chain.passed_over() {
         let _ = writeln!(
             text,
             "{}  {}  it is passed over, with the sinks that it added",
@@ -173,31 +168,13 @@ pub(super) async fn versions(global: &Global, args: VersionsArgs) -> Result<Exit
         }));
     }
     output.result(&json!(list), &text)?;
-    Ok(match unusable {
+    Ok(match chain.passed_over() {
         Some(_) => Exit::Found,
         None => Exit::Done,
     })
 }
 
-/// The version that the pointer names, whatever has become of it.
-async fn newest(objects: &Objects) -> Result<String, Failure> {
-    #[derive(Deserialize)]
-    struct Pointer {
-        current: String,
-    }
-    let failed = |error: ObjectsError| Failure::from(error.to_string());
-    let pointer = objects.get("pointer").await.map_err(failed)?;
-    let pointer = pointer.and_then(|pointer| serde_json::from_slice::<Pointer>(&pointer.body).ok());
-    let pointer = pointer.ok_or_else(|| Failure::from("the pointer cannot be read any more".to_owned()))?;
-    Ok(pointer.current)
-}
-
-async fn open(global: &Global, uri: &str) -> Result<Versions, Failure> {
-    // What overrides settings here is not what does in the function.
-    Ok(Versions::new(place(global, uri).await?, Clock::system(), []))
-}
-
-async fn place(global: &Global, place: &str) -> Result<Objects, Failure> {
+async fn open(global: &Global, place: &str) -> Result<Versions, Failure> {
     let due = "a place of versions ends with a slash: s3://bucket/prefix/ or file:///dir/";
     let uri = versions_place(place).ok_or_else(|| Failure::usage(due))?;
     let uri = uri.map_err(Failure::usage)?;
@@ -205,7 +182,9 @@ async fn place(global: &Global, place: &str) -> Result<Objects, Failure> {
         true => Some(aws_config(global).await?),
         false => None,
     };
-    Objects::open(&uri, sdk.as_ref(), Random::system()).map_err(Failure::usage)
+    let objects = Objects::open(&uri, sdk.as_ref(), Random::system()).map_err(Failure::usage)?;
+    // What overrides settings here is not what does in the function.
+    Ok(Versions::new(objects, Clock::system(), []))
 }
 
 impl From<VersionsError> for Failure {

@@ -50,9 +50,8 @@ pub struct Candidate<'a> {
 
 impl Versions {
     /// Makes a document the newest version, after the current one, or where that is of no use and may be passed over after
-    /// the one before it. Two
-    /// PUTs, and GETs of the pointer, of that version and of those that its removed sinks stand in. Cancel-safe: the pointer
-    /// moves or does not.
+    /// the one before it. Two PUTs, and GETs of the pointer, of that version and of those that its removed sinks stand in.
+    /// Cancel-safe: the pointer moves or does not.
     ///
     /// # Errors
     /// [`VersionsError`]; an [`Objects`](VersionsError::Objects) error may have moved the pointer all the same: look.
@@ -166,15 +165,16 @@ fn leaves_no_spool(before: &Version, config: &Config) -> Result<(), VersionsErro
     if before.config.spool.is_some() && before.config.spool != config.spool {
         return Err(VersionsError::SpoolMoved(before.name.clone()));
     }
-    let spooled = |sink: &str| match before.draining.get(sink) {
-        Some(draining) => draining.config.as_ref(),
-        None => before.config.sinks.get(sink),
-    };
     let spools = |sink: &SinkConfig| sink.on_failure == OnFailure::Spool;
+    let spooled = |sink: &str| match before.draining.get(sink) {
+        // One that is not known any more may have.
+        Some(draining) => draining.config.as_ref().is_none_or(spools),
+        None => before.config.sinks.get(sink).is_some_and(spools),
+    };
     let left = config
         .sinks
         .iter()
-        .find(|(name, sink)| !spools(sink) && spooled(name).is_some_and(spools));
+        .find(|(name, sink)| !spools(sink) && spooled(name));
     match left {
         Some((sink, _)) => Err(VersionsError::SpoolLeft {
             sink: sink.clone(),

@@ -85,7 +85,8 @@ pub struct Draining {
 pub struct Chain {
     /// Newest first; never empty.
     versions: Vec<Arc<Version>>,
-    unusable: usize,
+    /// The newer one that is of no use.
+    passed_over: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +173,7 @@ impl Chain {
         };
         Self {
             versions: vec![Arc::new(version)],
-            unusable: 0,
+            passed_over: None,
         }
     }
 
@@ -181,9 +182,9 @@ impl Chain {
         &self.versions
     }
 
-    /// How many newer versions were passed over because they are of no use.
-    pub fn unusable(&self) -> usize {
-        self.unusable
+    /// The name of the version that the pointer names, if it is of no use and was passed over for the one before it.
+    pub fn passed_over(&self) -> Option<&str> {
+        self.passed_over.as_deref()
     }
 
     /// The versions before the newest, which is of no use, if there are any.
@@ -191,14 +192,14 @@ impl Chain {
         let versions = self.versions.get(1..).filter(|versions| !versions.is_empty())?;
         Some(Self {
             versions: versions.to_vec(),
-            unusable: self.unusable + 1,
+            passed_over: self.versions.first().map(|version| version.name.clone()),
         })
     }
 
     /// Whether it is of the same versions.
     pub(crate) fn is(&self, other: &Self) -> bool {
         let same = |(one, other): (&Arc<Version>, &Arc<Version>)| one.name == other.name;
-        self.unusable == other.unusable
+        self.passed_over == other.passed_over
             && self.versions.len() == other.versions.len()
             && self.versions.iter().zip(&other.versions).all(same)
     }
@@ -265,7 +266,7 @@ impl Versions {
             }
         };
         let mut chain = self.walk(newest, known).await?;
-        chain.unusable = usize::from(!usable);
+        chain.passed_over = (!usable).then(|| pointer.current.clone());
         let chain = Arc::new(chain);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known {
             // It may be mended, or be readable in a moment.
@@ -329,7 +330,7 @@ impl Versions {
         }
         Ok(Chain {
             versions,
-            unusable: 0,
+            passed_over: None,
         })
     }
 
