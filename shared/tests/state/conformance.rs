@@ -3,7 +3,7 @@
 //! The embedded engine is tried twice: inside this process, where requests are delayed at random under a paused clock
 //! and so overtake each other in ever the same ways, and on a loopback socket, where requests and answers go through
 //! everything that they go through with AWS. DynamoDB Local is tried if the environment variable
-//! `TIDEWATCH_DYNAMODB_LOCAL` holds its URL (`http://127.0.0.1:8000`). `TIDEWATCH_CASE` runs only the cases with that in
+//! `DYNAMODB_LOCAL_URL` holds its URL (`http://127.0.0.1:8000`). `TIDEWATCH_CASE` runs only the cases with that in
 //! their name.
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use tidewatch::testkit::conformance::{Case, Harness, Outcome, cases, run, shim_c
 
 use crate::engine::{Engine, Fate, config, partitioned};
 
-const LOCAL: &str = "TIDEWATCH_DYNAMODB_LOCAL";
+const LOCAL: &str = "DYNAMODB_LOCAL_URL";
 
 fn shown(layout: &Layout) -> String {
     match layout {

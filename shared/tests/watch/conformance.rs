@@ -3,7 +3,7 @@
 //!
 //! On the embedded engine they run over the watch log and over the table's stream, in this process under a paused clock,
 //! and over the stream on a loopback socket. On DynamoDB Local they run over the stream, if the environment variable
-//! `TIDEWATCH_DYNAMODB_LOCAL` holds its URL. `TIDEWATCH_CASE` runs only the cases with that in their name.
+//! `DYNAMODB_LOCAL_URL` holds its URL. `TIDEWATCH_CASE` runs only the cases with that in their name.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::engine::{Engine, Fate, config, partitioned};
 use crate::pump::pump;
 use crate::streams;
 
-const LOCAL: &str = "TIDEWATCH_DYNAMODB_LOCAL";
+const LOCAL: &str = "DYNAMODB_LOCAL_URL";
 const TABLE: &str = "conformance";
 /// Needs an engine that deletes what has expired when it is told to.
 const EXPIRY: &str = "08 events, expiry";
