@@ -7,6 +7,7 @@
     clippy::print_stdout
 )] // A test may.
 
+use std::io::{Read, Seek};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -136,9 +137,10 @@ fn killed_until_done(directory: &Path, events: u64, seed: u64, most: u64) -> u64
         // A run takes a few milliseconds a row; most of it has to be left when the first kill comes.
         let after = 50 + random.below(300 + events);
         println!("seed {seed}: kill after {after} ms");
+        let mut said = tempfile::tempfile().unwrap();
         let mut child = up(events, &arguments)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(said.try_clone().unwrap())
             .spawn()
             .unwrap();
         wait(after);
@@ -146,7 +148,10 @@ fn killed_until_done(directory: &Path, events: u64, seed: u64, most: u64) -> u64
         child.kill().unwrap();
         let status = child.wait().unwrap();
         if let Some(code) = status.code() {
-            assert_eq!(code, 0, "seed {seed}");
+            let mut text = String::new();
+            said.rewind().unwrap();
+            said.read_to_string(&mut text).unwrap();
+            assert_eq!(code, 0, "seed {seed}: {text}");
             break;
         }
         kills += 1;

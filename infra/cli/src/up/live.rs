@@ -57,10 +57,12 @@ pub(super) async fn run(
         portion: 0,
         written: 0,
     })?;
+    directory.remove_half_made(&begun)?;
     let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(PORT)).await?;
     let sdk = endpoint.clients().await;
     let client = aws_sdk_dynamodb::Client::new(&sdk);
     let streams = tables::create(&client, clock).await?;
+    directory.save_tables()?;
     let stream_arn = streams.audit;
 
     let random = Random::seeded(args.seed);

@@ -119,10 +119,12 @@ async fn forward(
     begun: &Run,
     traffic: &Arc<Vec<Step>>,
 ) -> Result<Injected, String> {
+    directory.remove_half_made(begun)?;
     let endpoint = Endpoint::start(directory.database().as_deref(), args.port.unwrap_or(0)).await?;
     let sdk = endpoint.clients().await;
     let client = aws_sdk_dynamodb::Client::new(&sdk);
     let streams = tables::create(&client, clock).await?;
+    directory.save_tables()?;
     let stream_arn = streams.audit;
 
     let random = Random::seeded(args.seed);

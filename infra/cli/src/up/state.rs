@@ -49,6 +49,8 @@ pub struct Progress {
     pub troubles: TroubleCounts,
 }
 
+/// The file that is there once all tables are.
+const TABLES: &str = "tables.json";
 /// The file of what the tasks did.
 const TASKS: &str = "tasks.json";
 
@@ -143,6 +145,37 @@ impl Directory {
             ));
         }
         Ok(begun)
+    }
+
+    /// Removes a database whose tables were being made when its process was killed: the engine makes a table in several
+    /// steps, and does not finish one that it finds half made. Nothing is in it yet.
+    ///
+    /// # Errors
+    /// A message with the path.
+    pub(super) fn remove_half_made(&self, begun: &Run) -> Result<(), String> {
+        let whole = self.load::<bool>(TABLES)?.is_some() || begun.written > 0 || begun.portion > 0;
+        let Some(database) = self.database().filter(|_| !whole) else {
+            return Ok(());
+        };
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = database.clone().into_os_string();
+            file.push(suffix);
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(format!("{}: {error}", Path::new(&file).display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves that all tables are there.
+    ///
+    /// # Errors
+    /// A message with the path.
+    pub(super) fn save_tables(&self) -> Result<(), String> {
+        self.save(TABLES, &true)
     }
 
     /// Saves how far the writer got.
@@ -274,6 +307,36 @@ mod tests {
         );
         let message = directory.run(&Run { seed: 2, ..run }).unwrap_err();
         assert!(message.contains("--once --events 600 --seed 1"), "{message}");
+    }
+
+    #[test]
+    fn a_database_is_removed_until_its_tables_are_made() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::open(Some(root.path()), &Random::seeded(1)).unwrap();
+        let begun = Run {
+            seed: 1,
+            events: None,
+            start: 0,
+            portion: 0,
+            written: 0,
+        };
+        let database = directory.database().unwrap();
+        let half_made = || fs::write(&database, "half a table").unwrap();
+        half_made();
+        fs::write(root.path().join("dynamodb.sqlite-wal"), "").unwrap();
+        directory.remove_half_made(&begun).unwrap();
+        assert!(!database.exists() && !root.path().join("dynamodb.sqlite-wal").exists());
+        // Rows are in it.
+        half_made();
+        let written = Run {
+            written: 1,
+            ..begun.clone()
+        };
+        directory.remove_half_made(&written).unwrap();
+        assert!(database.exists());
+        directory.save_tables().unwrap();
+        directory.remove_half_made(&begun).unwrap();
+        assert!(database.exists());
     }
 
     #[test]
