@@ -39,17 +39,25 @@ async fn apply(versions: &Versions, sinks: &[&str], at: SystemTime) -> Result<Ap
 
 /// The same, over a version that is of no use.
 async fn apply_over(versions: &Versions, sinks: &[&str], at: SystemTime) -> Result<Applied, VersionsError> {
-    versions
-        .apply(Candidate {
-            document: &document(sinks),
-            place: "test",
-            effective_from: at,
-            forget: &BTreeSet::new(),
-            move_spool: false,
-            pass_over: true,
-            dry_run: false,
-        })
-        .await
+    let document = document(sinks);
+    let candidate = Candidate {
+        pass_over: true,
+        ..candidate(&document, at)
+    };
+    versions.apply(candidate).await
+}
+
+/// A document from a time on, and nothing else said.
+fn candidate(document: &str, at: SystemTime) -> Candidate<'_> {
+    Candidate {
+        document,
+        place: "test",
+        effective_from: at,
+        forget: const { &BTreeSet::new() },
+        move_spool: false,
+        pass_over: false,
+        dry_run: false,
+    }
 }
 
 async fn forget(
@@ -59,17 +67,12 @@ async fn forget(
     forget: &[&str],
 ) -> Result<Applied, VersionsError> {
     let forget: BTreeSet<String> = forget.iter().map(ToString::to_string).collect();
-    versions
-        .apply(Candidate {
-            document: &document(sinks),
-            place: "test",
-            effective_from: at,
-            forget: &forget,
-            move_spool: false,
-            pass_over: false,
-            dry_run: false,
-        })
-        .await
+    let document = document(sinks);
+    let candidate = Candidate {
+        forget: &forget,
+        ..candidate(&document, at)
+    };
+    versions.apply(candidate).await
 }
 
 fn sinks(chain: &tidewatch::config::Chain, at: SystemTime) -> String {
@@ -187,17 +190,8 @@ async fn a_version_that_is_of_no_use_leaves_the_one_before_in_force() {
     let versions = Versions::new(store.objects(""), clock.clone(), []);
     let now = clock.now();
     apply(&versions, &["a"], now).await.unwrap();
-    let bad = versions
-        .apply(Candidate {
-            document: "sinks: { a: { uri: gopher://x } }",
-            place: "test",
-            effective_from: now + LEAD,
-            forget: &BTreeSet::new(),
-            move_spool: false,
-            pass_over: false,
-            dry_run: false,
-        })
-        .await;
+    let bad = candidate("sinks: { a: { uri: gopher://x } }", now + LEAD);
+    let bad = versions.apply(bad).await;
     assert!(
         matches!(&bad, Err(VersionsError::Faults(faults)) if faults.0.len() == 2),
         "{bad:?}"
@@ -258,17 +252,7 @@ async fn a_removed_sink_whose_version_is_gone_is_not_forgotten() {
     assert!(chain.versions()[0].draining["a"].config.is_none());
     // It may have used the spool.
     let without = document(&["a"]).replace("/out/a", "/out/a, on_failure: retry");
-    let refused = fresh
-        .apply(Candidate {
-            document: &without,
-            place: "test",
-            effective_from: now + 2 * LEAD,
-            forget: &BTreeSet::new(),
-            move_spool: false,
-            pass_over: false,
-            dry_run: true,
-        })
-        .await;
+    let refused = fresh.apply(candidate(&without, now + 2 * LEAD)).await;
     assert!(
         matches!(refused, Err(VersionsError::SpoolLeft { .. })),
         "{refused:?}"

@@ -1,6 +1,5 @@
 //! Applying a version over what is there, damage and rivals included.
 
-use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tidewatch::objects::Objects;
 
 use super::engine::Fate;
 use super::store::{self, Store};
-use super::{apply, apply_over, clock, sinks};
+use super::{apply, apply_over, candidate, clock, sinks};
 
 /// A version that is damaged is passed over if that is said: it could not be mended otherwise.
 #[tokio::test]
@@ -192,13 +191,8 @@ async fn the_spool_moves_only_if_it_is_said_to() {
         };
         let document = format!("quarantine: file:///q\n{settings}\nsinks: {{ {sinks} }}");
         let candidate = Candidate {
-            document: &document,
-            place: "test",
-            effective_from,
-            forget: &BTreeSet::new(),
             move_spool,
-            pass_over: false,
-            dry_run: false,
+            ..candidate(&document, effective_from)
         };
         versions.apply(candidate).await
     };

@@ -153,6 +153,7 @@ impl Directory {
     /// # Errors
     /// A message with the path.
     pub(super) fn remove_half_made(&self, begun: &Run) -> Result<(), String> {
+        // A directory in which rows were written before this file was: its tables are whole too.
         let whole = self.load::<bool>(TABLES)?.is_some() || begun.written > 0 || begun.portion > 0;
         let Some(database) = self.database().filter(|_| !whole) else {
             return Ok(());
