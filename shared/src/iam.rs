@@ -19,13 +19,25 @@
 //! | `ListStreams` | append | `*`: it knows no resources, and Lambda refuses a mapping without it |
 //! | `Key` | all, if a KMS key is named | that key, used through DynamoDB only |
 //!
+//! For the tasks of `maintain`, [`MaintainAccess`]; buckets, functions and log groups are its deployment's:
+//!
+//! | statement | there if | resource |
+//! |---|---|---|
+//! | `State` | always | the state table |
+//! | `Due` | it is partitioned | its index of what expires |
+//! | `Log` | a log is named | the table of watch logs |
+//! | `Key` | a KMS key is named | that key, used through DynamoDB only |
+//!
 //! Nothing else is allowed on `*`. Where a resource cannot be named before it exists (a stream, a scalable target, an alarm)
 //! its name has a wildcard behind the table's, or a condition stands in for it.
+
+mod maintain;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use self::maintain::MaintainAccess;
 use crate::table::{Error, Kind, Spec};
 
 /// Who is to be allowed what.

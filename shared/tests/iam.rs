@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tidewatch::iam::{Access, Form, WatchAccess, WatchRole};
+use tidewatch::iam::{Access, Form, MaintainAccess, WatchAccess, WatchRole};
 use tidewatch::table::Kind;
 
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -31,6 +31,50 @@ fn watch(role: WatchRole) -> WatchAccess {
         account: Some("111122223333".to_owned()),
         kms_key: None,
     }
+}
+
+fn maintain(kind: Kind, log: Option<&str>) -> MaintainAccess {
+    MaintainAccess {
+        kind,
+        state: "teleport.state".to_owned(),
+        log: log.map(str::to_owned),
+        region: Some("eu-west-1".to_owned()),
+        account: Some("111122223333".to_owned()),
+        kms_key: None,
+    }
+}
+
+/// Nothing is created or changed but items, and no transaction touches an attached table.
+#[test]
+fn the_tasks_work_on_items_alone() {
+    for kind in [Kind::State, Kind::Partitioned] {
+        let policy = serde_json::to_value(maintain(kind, Some("teleport.watch")).policy().unwrap()).unwrap();
+        for action in all(&policy, "Action") {
+            let (_, action) = action.split_once(':').unwrap();
+            let reads = ["Describe", "Get", "Query", "BatchGet"];
+            let writes = ["PutItem", "UpdateItem", "DeleteItem"];
+            assert!(
+                writes.contains(&action) || reads.iter().any(|read| action.starts_with(read)),
+                "{action}"
+            );
+        }
+        let indexes = all(&policy, "Resource");
+        let indexes: Vec<_> = indexes.iter().filter(|arn| arn.contains("/index/")).collect();
+        assert_eq!(
+            indexes.len(),
+            usize::from(kind == Kind::Partitioned),
+            "{indexes:?}"
+        );
+        assert!(!all(&policy, "Resource").contains(&"*".to_owned()));
+    }
+    for kind in [Kind::Audit, Kind::WatchLog] {
+        assert!(maintain(kind, None).policy().is_err());
+    }
+    let swapped = MaintainAccess {
+        log: Some("x".to_owned()),
+        ..maintain(Kind::State, None)
+    };
+    assert!(swapped.policy().unwrap_err().to_string().contains("table name"));
 }
 
 /// A watcher of the log has no right to the table whose changes it holds, nor to write.
@@ -90,7 +134,16 @@ fn policies_are_as_they_were_reviewed() {
         ("watch-stream", watch(WatchRole::Stream)),
     ];
     let watches = watches.map(|(name, access)| (name, access.policy().unwrap()));
-    for (name, policy) in tables.into_iter().chain(watches) {
+    let swept = MaintainAccess {
+        kms_key: Some(KEY.to_owned()),
+        ..maintain(Kind::Partitioned, Some("teleport.watch"))
+    };
+    let tasks = [
+        ("maintain-teleport", maintain(Kind::State, Some("teleport.watch"))),
+        ("maintain-partitioned", swept),
+    ];
+    let tasks = tasks.map(|(name, access)| (name, access.policy().unwrap()));
+    for (name, policy) in tables.into_iter().chain(watches).chain(tasks) {
         let file = format!("{}/tests/golden/iam/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let printed = format!("{}\n", serde_json::to_string_pretty(&policy).unwrap());
         if std::env::var_os("TIDEWATCH_BLESS").is_some() {

@@ -1,7 +1,7 @@
 //! `tidewatch iam`: print the least policy for working on a table.
 
 use clap::{Args, Subcommand, ValueEnum};
-use tidewatch::iam::{Access, Form, Policy, WatchAccess, WatchRole};
+use tidewatch::iam::{Access, Form, MaintainAccess, Policy, WatchAccess, WatchRole};
 use tidewatch::table::Kind;
 
 use crate::cli::{Exit, Failure, Global, LayoutOption, Output};
@@ -33,6 +33,8 @@ enum SubjectOption {
     WatchLog,
     /// A watcher of the stream of --table
     WatchStream,
+    /// The tasks that sweep --table and keep its watch log in --log-table
+    Maintain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,6 +53,7 @@ enum FormOption {
   tidewatch iam policy --for audit --table teleport.audit --kms-key arn:aws:kms:eu-west-1:111122223333:key/1234
   tidewatch iam policy --for watch-append --table teleport --log-table watch
   tidewatch iam policy --for watch-log --log-table watch
+  tidewatch iam policy --for maintain --table teleport --layout teleport --log-table watch
 
 Sends nothing: no credentials are needed. Nothing is allowed on every resource, but for ListStreams; without --region and --account it is
 allowed on tables of that name in every region and account.")]
@@ -61,7 +64,7 @@ struct PolicyArgs {
     /// Layout of the state table [default: partitioned]
     #[arg(long, value_enum)]
     layout: Option<LayoutOption>,
-    /// The table of watch logs, for watch-append and watch-log
+    /// The table of watch logs, for watch-append, watch-log and maintain
     #[arg(long, value_name = "NAME")]
     log_table: Option<String>,
     /// Whether the table may be created [default: use-existing]
@@ -104,9 +107,10 @@ impl PolicyArgs {
             SubjectOption::WatchAppend => WatchRole::Append,
             SubjectOption::WatchLog => WatchRole::Read,
             SubjectOption::WatchStream => WatchRole::Stream,
+            SubjectOption::Maintain => return Ok(self.maintain(global)?.policy()?),
         };
         if self.layout.is_some() || self.form.is_some() || self.autoscaling {
-            let what = "--layout, --form and --autoscaling are for --for state and --for audit";
+            let what = "--layout, --form and --autoscaling are not for watches";
             return Err(Failure::usage(what));
         }
         let log = match (&self.log_table, role) {
@@ -135,10 +139,30 @@ impl PolicyArgs {
         Ok(access.policy()?)
     }
 
+    fn maintain(&self, global: &Global) -> Result<MaintainAccess, Failure> {
+        if self.form.is_some() || self.autoscaling {
+            return Err(Failure::usage(
+                "the tasks change no table: no --form and no --autoscaling",
+            ));
+        }
+        let table = global.table.clone();
+        Ok(MaintainAccess {
+            kind: match self.layout {
+                Some(LayoutOption::Teleport) => Kind::State,
+                _ => Kind::Partitioned,
+            },
+            state: table.ok_or_else(|| Failure::usage(WHICH))?,
+            log: self.log_table.clone(),
+            region: global.region.clone(),
+            account: self.account.clone(),
+            kms_key: self.kms_key.clone(),
+        })
+    }
+
     fn access(&self, global: &Global) -> Result<Access, Failure> {
         if self.log_table.is_some() {
             return Err(Failure::usage(
-                "--log-table is for --for watch-append and --for watch-log",
+                "--log-table is for --for watch-append, watch-log and maintain",
             ));
         }
         let kind = match (self.subject, self.layout) {

@@ -47,6 +47,14 @@ fn the_library_s_policy_is_printed() {
             "watch-log",
         ),
         ("--for watch-stream".to_owned(), "watch-stream"),
+        (
+            "--for maintain --layout teleport --log-table teleport.watch".to_owned(),
+            "maintain-teleport",
+        ),
+        (
+            format!("--for maintain --log-table teleport.watch --kms-key {key}"),
+            "maintain-partitioned",
+        ),
     ] {
         let printed = run(&format!("iam policy {place} {arguments}"));
         assert_eq!(printed.status.code(), Some(0), "{printed:?}");
@@ -79,6 +87,13 @@ fn wrong_usage_ends_with_2() {
         ("--for certs --table table", "audit"),
         ("--for audit --table table --layout teleport", "--layout is for"),
         ("--for audit --table table --autoscaling", "auto scaling"),
+        ("--for audit --table table --log-table log", "--log-table is for"),
+        ("--for maintain --log-table log", "--table"),
+        ("--for maintain --table table --form create", "no --form"),
+        (
+            "--for watch-stream --table table --layout teleport",
+            "not for watches",
+        ),
         ("--for state --table table --account 1", "12 digits"),
         ("--for state --table table --kms-key alias/x", "its ARN"),
         ("--for state --table table --profile p", "takes no --profile"),
