@@ -1,50 +1,44 @@
 //! A task of the configuration, run: its clients, its lease, its time, and what came of it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use futures_util::future::{BoxFuture, FutureExt};
-use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::drain::options;
 use super::lease::{Turn, leased};
 use super::line::{Line, relayed};
+use super::outcome::Done;
 use super::watch_log::WatchLog;
-use super::{Metric, Order, Report, Run, Task};
+use super::{Ended, Order, Outcome, Run, Task};
 use crate::clock::{Clock, Instant};
 use crate::config::{Config, MaintainConfig, ObjectsUri, SinkUri};
-use crate::forward::drain::drain;
-use crate::forward::{Invoke, InvokeError, Spool};
+use crate::forward::{Invoke, Spool};
 #[cfg(feature = "lake")]
 use crate::lake::{Lake, Limits};
 use crate::objects::Objects;
 use crate::random::Random;
-use crate::redrive::{Hand, failures};
 use crate::state::{self, Backend};
 use crate::watch::log::Log;
 
 /// All tasks as configured. One is made at start, with the clients of all tasks, and serves every run of the process.
 #[derive(Debug)]
 pub struct Maintain {
-    config: MaintainConfig,
-    clock: Clock,
-    random: Random,
+    pub(super) config: MaintainConfig,
+    pub(super) clock: Clock,
+    pub(super) random: Random,
     /// Of the state table and the watch log.
-    client: Client,
-    backend: OnceCell<Backend>,
-    watch_log: Option<WatchLog>,
-    spool: Option<Spool>,
-    failures: Option<Objects>,
+    pub(super) client: Client,
+    pub(super) backend: OnceCell<Backend>,
+    pub(super) watch_log: Option<WatchLog>,
+    pub(super) spool: Option<Spool>,
+    pub(super) failures: Option<Objects>,
     #[cfg(feature = "lake")]
-    lakes: BTreeMap<String, Lake>,
-    forward: Option<Arc<dyn Invoke>>,
+    pub(super) lakes: BTreeMap<String, Lake>,
+    pub(super) forward: Option<Arc<dyn Invoke>>,
 }
 
 /// Why no task can be run.
@@ -61,91 +55,6 @@ pub enum StartError {
         /// What is missing.
         reason: &'static str,
     },
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ended {
-    /// It ran, to its end or its error.
-    Ran,
-    /// Another was running the task, and it was left to that one.
-    Held,
-    /// The lease was lost while it ran, and it was stopped where it was.
-    Lost,
-}
-
-/// What came of a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Outcome {
-    /// The task.
-    pub task: Task,
-    /// It only looked.
-    pub dry_run: bool,
-    /// How it ended.
-    pub state: Ended,
-    /// Nothing was left that it should have done.
-    pub complete: bool,
-    /// It found what somebody must look at: a loss, or what leads to one.
-    pub found: bool,
-    /// Why it failed; the next run goes on where it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// The task's own report; null if it was not begun, or failed before there was one.
-    pub report: Value,
-    /// The figures to alarm on.
-    pub metrics: Vec<Metric>,
-}
-
-/// What a task's turn came to.
-struct Done {
-    report: Value,
-    metrics: Vec<Metric>,
-    complete: bool,
-    found: bool,
-    error: Option<String>,
-}
-
-impl Done {
-    fn of(report: &impl Report, error: Option<String>) -> Self {
-        let (metrics, complete) = (report.metrics(), report.is_complete() && error.is_none());
-        match serde_json::to_value(report) {
-            Ok(report) => Self {
-                report,
-                metrics,
-                complete,
-                found: false,
-                error,
-            },
-            Err(wrong) => Self {
-                report: Value::Null,
-                metrics,
-                complete: false,
-                found: false,
-                error: error.or_else(|| Some(wrong.to_string())),
-            },
-        }
-    }
-
-    fn failed(error: impl fmt::Display) -> Self {
-        Self {
-            report: Value::Null,
-            metrics: Vec::new(),
-            complete: false,
-            found: false,
-            error: Some(error.to_string()),
-        }
-    }
-
-    fn finding(mut self, found: bool) -> Self {
-        self.found = found;
-        self
-    }
-
-    /// Something is not configured that the task needs.
-    fn lacking(task: Task, settings: &str) -> Self {
-        Self::failed(format!("{task} needs {settings} of the configuration"))
-    }
 }
 
 /// How long a task that does not stop by itself is waited for.
@@ -284,7 +193,7 @@ impl Maintain {
     }
 
     /// How often it repeats itself; a dry run looks once.
-    fn every(&self, order: Order) -> Option<Duration> {
+    pub(super) fn every(&self, order: Order) -> Option<Duration> {
         let every = order.every.or(self.config.expire.every);
         every.filter(|_| !order.dry_run)
     }
@@ -297,7 +206,7 @@ impl Maintain {
     }
 
     /// The state table, opened once.
-    async fn backend(&self, run: Run) -> Result<&Backend, String> {
+    pub(super) async fn backend(&self, run: Run) -> Result<&Backend, String> {
         let open = || async {
             let config = state::Config {
                 table_name: self.config.state.table.clone(),
@@ -319,73 +228,6 @@ impl Maintain {
                 "the table {} did not answer in time",
                 self.config.state.table
             )),
-        }
-    }
-
-    async fn work(&self, order: Order, run: Run, _line: Line) -> Done {
-        match order.task {
-            Task::WatchLog => self.watch_log(run).await,
-            Task::Lake => self.lake(run).await,
-            Task::Drain => self.drain(run).await,
-            Task::Redrive => self.redrive(run).await,
-            task => Done::failed(format!("{task} is not in this build")),
-        }
-    }
-
-    async fn watch_log(&self, run: Run) -> Done {
-        let Some(watch_log) = &self.watch_log else {
-            return Done::lacking(Task::WatchLog, "the section `watch`");
-        };
-        match watch_log.run(&self.clock, run).await {
-            Ok(report) => Done::of(&report, None).finding(!report.findings.is_empty()),
-            Err(error) => Done::failed(error),
-        }
-    }
-
-    #[cfg(feature = "lake")]
-    async fn lake(&self, run: Run) -> Done {
-        if self.lakes.is_empty() {
-            return Done::lacking(Task::Lake, "a sink with format=parquet among the `sinks`");
-        }
-        let report = super::lake::file(&self.lakes, run).await;
-        let error = report.error();
-        Done::of(&report, error)
-    }
-
-    #[cfg(not(feature = "lake"))]
-    #[allow(clippy::unused_async)]
-    async fn lake(&self, _: Run) -> Done {
-        Done::failed("lake needs a build with the feature `lake`")
-    }
-
-    async fn drain(&self, run: Run) -> Done {
-        let (Some(spool), Some(forward)) = (&self.spool, self.forward(run)) else {
-            return Done::lacking(Task::Drain, "`spool` and `maintain.function`");
-        };
-        let report = Box::pin(drain(spool, forward, &self.clock, options(run))).await;
-        let error = report.error.clone();
-        Done::of(&report, error)
-    }
-
-    async fn redrive(&self, run: Run) -> Done {
-        let (Some(failures), Some(forward)) = (&self.failures, self.forward(run)) else {
-            return Done::lacking(Task::Redrive, "`maintain.failures` and `maintain.function`");
-        };
-        let hand = Hand {
-            forward,
-            clock: &self.clock,
-            options: options(run),
-        };
-        let report = Box::pin(failures::redrive(failures, hand, &|_| {})).await;
-        let error = report.error.clone();
-        Done::of(&report, error)
-    }
-
-    /// To whom records are handed; a dry run hands over nothing, and so needs nobody.
-    fn forward(&self, run: Run) -> Option<&dyn Invoke> {
-        match &self.forward {
-            None if run.dry_run => Some(&Nobody),
-            forward => forward.as_deref(),
         }
     }
 }
@@ -413,15 +255,4 @@ fn function(maintain: &MaintainConfig, sdk: &SdkConfig) -> Option<Arc<dyn Invoke
 #[cfg(not(feature = "lambda"))]
 fn function(_: &MaintainConfig, _: &SdkConfig) -> Option<Arc<dyn Invoke>> {
     None
-}
-
-/// Who is handed the records of a dry run.
-#[derive(Debug)]
-struct Nobody;
-
-impl Invoke for Nobody {
-    fn invoke(&self, _: String) -> BoxFuture<'_, Result<String, InvokeError>> {
-        let error = InvokeError("a dry run hands nothing over".to_owned());
-        std::future::ready(Err(error)).boxed()
-    }
 }
