@@ -276,8 +276,7 @@ impl Looked {
             let Some(one) = stored.try_next().await? else {
                 return Ok(());
             };
-            self.fence(&one, one.key().trim_prefix(&prefix).to_string())
-                .await;
+            self.fence(&one, one.key().trim_prefix(&prefix).to_string()).await;
         }
         Ok(())
     }
@@ -330,7 +329,11 @@ impl Looked {
 
 /// Leaves those that have been held for longest.
 fn oldest(holders: &mut Vec<Holder>) {
-    holders.sort_by(|a, b| b.age_seconds.cmp(&a.age_seconds).then_with(|| a.name.cmp(&b.name)));
+    holders.sort_by(|a, b| {
+        b.age_seconds
+            .cmp(&a.age_seconds)
+            .then_with(|| a.name.cmp(&b.name))
+    });
     holders.truncate(MOST_NAMED);
 }
 

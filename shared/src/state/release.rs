@@ -87,10 +87,7 @@ impl Stored {
 
 impl Backend {
     /// All that is stored in a range, in order; requests and price as [`items`](Self::items). Cancel-safe.
-    pub(crate) fn stored(
-        &self,
-        range: &Range,
-    ) -> impl Stream<Item = Result<Stored, Error>> + Send + use<> {
+    pub(crate) fn stored(&self, range: &Range) -> impl Stream<Item = Result<Stored, Error>> + Send + use<> {
         self.everything("stored", range)
             .map_ok(|(key, attributes)| Stored { key, attributes })
     }
