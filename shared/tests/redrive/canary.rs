@@ -49,14 +49,10 @@ impl World {
 
     async fn over(a: &str, b: &str, store: Option<&Store>) -> Self {
         let (engine, clock) = (Engine::new(), Clock::manual(start()));
-        let log = Dynamo::open(
-            &engine.client(),
-            TABLE,
-            Dynamo::RETENTION,
-            clock.clone(),
-            Random::seeded(1),
-        );
-        let log = log.await.unwrap();
+        let (client, random) = (engine.client(), Random::seeded(1));
+        let log = Dynamo::open(&client, TABLE, Dynamo::RETENTION, clock.clone(), random)
+            .await
+            .unwrap();
         engine.sent();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
@@ -92,7 +88,8 @@ impl World {
     async fn deliver(&self, sink: Option<&str>) {
         let clock = Clock::system();
         let range = range(DAY - 86_400 * 10, DAY + 86_400);
-        let mut backfill = Backfill::new(&self.log, range, sink, hand(&self.forward, &clock)).unwrap();
+        let backfill = Backfill::new(&self.log, range, None, hand(&self.forward, &clock)).unwrap();
+        let mut backfill = backfill.to_sink(sink.map(str::to_owned));
         while backfill.next().await.unwrap().is_some() {}
         self.engine.sent();
     }
