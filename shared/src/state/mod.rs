@@ -57,6 +57,7 @@ mod put;
 mod range;
 mod read;
 pub(crate) mod record;
+pub(crate) mod release;
 mod skew;
 mod write;
 
