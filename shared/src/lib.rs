@@ -9,6 +9,7 @@
 //! | `lake` (feature `lake`) | Parquet files of audit events that Teleport's Athena reader takes |
 //! | [`objects`] | objects in a directory or an S3 prefix |
 //! | [`clock`], [`random`] | time, waiting, randomness and ids, injected |
+//! | [`emf`] | metrics as lines of the log |
 //! | [`redrive`] | what Lambda gave up, what is in quarantine, what only the table has: brought back |
 //! | `iam` (feature `dynamodb`) | the least policy for working on a table |
 //! | `maintain` (feature `dynamodb`) | tasks that run now and then, under a lease |
@@ -22,10 +23,11 @@
 extern crate self as tidewatch;
 
 pub mod audit;
-#[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
+#[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb", feature = "lambda"))]
 pub mod aws;
 pub mod clock;
 pub mod config;
+pub mod emf;
 pub mod forward;
 #[cfg(feature = "dynamodb")]
 pub mod iam;

@@ -99,7 +99,8 @@ impl Function {
         #[cfg(feature = "watch")]
         let feed = feed(config, &clock, &random).await?;
         #[cfg(feature = "watch")]
-        let forwards = feed.is_none() || config.quarantine.is_some();
+        // A sink without a quarantine is refused, not passed over.
+        let forwards = feed.is_none() || config.quarantine.is_some() || !config.sinks.is_empty();
         #[cfg(not(feature = "watch"))]
         let forwards = true;
         let forwarder = if forwards {
@@ -135,7 +136,9 @@ impl Function {
             let chain = chain.map_err(|error| forward::StartError::Versions(error.to_string()))?;
             let version = chain.versions().get(chain.in_force(clock.now()));
             match version.map(|version| &version.config) {
-                Some(config) if config.watch.is_some() && config.quarantine.is_none() => {
+                Some(config)
+                    if config.watch.is_some() && config.quarantine.is_none() && config.sinks.is_empty() =>
+                {
                     return Self::start(config, clock, random).await;
                 }
                 Some(config) => feed(config, &clock, &random).await?,

@@ -2,15 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use tidewatch::emf::line;
 use tidewatch::forward::{self, Skip};
 #[cfg(feature = "watch")]
 use tidewatch::watch::feed;
 
 use crate::Report;
-
-/// Namespace of all metrics.
-const NAMESPACE: &str = "Tidewatch";
 
 type Metrics = Vec<(&'static str, &'static str, Value)>;
 
@@ -39,7 +37,7 @@ fn forwarded(function: &str, report: &forward::Report, now: SystemTime) -> Strin
         ("config_faults", "Count", report.config_faults.into()),
     ];
     metrics.extend(times(report.took, report.lag));
-    let mut line = line(function, metrics, now);
+    let mut line = line(function, &metrics, now);
     let sinks = report.sinks.iter().map(|(name, sink)| {
         let counts = json!({"delivered": sink.delivered, "repeats": sink.repeats, "quarantined": sink.quarantined,
             "spooled": sink.spooled, "filtered": sink.filtered, "spilled": sink.spilled, "failures": sink.failures, "bytes": sink.bytes});
@@ -68,7 +66,7 @@ fn fed(function: &str, report: &feed::Report, now: SystemTime) -> String {
         ("retried", "Count", report.retried.into()),
     ];
     metrics.extend(times(report.took, report.lag));
-    Value::Object(line(function, metrics, now)).to_string()
+    Value::Object(line(function, &metrics, now)).to_string()
 }
 
 fn times(took: Duration, lag: Option<Duration>) -> Metrics {
@@ -79,28 +77,4 @@ fn times(took: Duration, lag: Option<Duration>) -> Metrics {
         metrics.push(("lag_ms", "Milliseconds", json!(lag)));
     }
     metrics
-}
-
-fn line(function: &str, metrics: Metrics, now: SystemTime) -> Map<String, Value> {
-    let mut line = Map::new();
-    let definitions: Vec<Value> = metrics
-        .iter()
-        .map(|(name, unit, _)| json!({"Name": name, "Unit": unit}))
-        .collect();
-    let timestamp = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    line.insert(
-        "_aws".to_owned(),
-        json!({
-            "Timestamp": u64::try_from(timestamp).unwrap_or(u64::MAX),
-            "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": definitions}],
-        }),
-    );
-    line.insert("function".to_owned(), function.into());
-    for (name, _, value) in metrics {
-        line.insert(name.to_owned(), value);
-    }
-    line
 }

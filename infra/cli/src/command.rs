@@ -57,6 +57,8 @@ pub enum Command {
     Redrive(crate::redrive::RedriveArgs),
     /// Make, show, compact, break or reconfigure a watch log
     WatchLog(crate::watch_log::WatchLogArgs),
+    /// Run a task of the function `maintain` now: expire, locks, watch-log, lake, drain, redrive, verify, canary
+    Maintain(crate::maintain::MaintainArgs),
     /// Check a configuration document, print its schema
     Config(crate::config::ConfigArgs),
     /// Print the least IAM policy for a table

@@ -9,6 +9,7 @@
 //! | [`audit`] | `tidewatch audit …` | search the audit log, export it, follow it, bring events back from it |
 //! | [`redrive`] | `tidewatch redrive` | hand over again what Lambda gave up, or what is in quarantine |
 //! | [`watch_log`] | `tidewatch watch-log …` | make, show, compact, break and reconfigure the watch log of a state table |
+//! | [`maintain`] | `tidewatch maintain` | run a task of the function `maintain` now |
 //! | [`up`] | `tidewatch up` | everything on one machine |
 //! | [`esm`] | – | Lambda's event source mapping, simulated |
 //! | [`command`] | – | the command line |
@@ -20,6 +21,7 @@ pub mod command;
 pub mod config;
 pub mod esm;
 pub mod iam;
+pub mod maintain;
 pub mod redrive;
 pub mod state;
 pub mod table;

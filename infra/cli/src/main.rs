@@ -41,6 +41,7 @@ async fn run(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Audit(args) => Box::pin(tidewatch_cli::audit::run(global, args)).await,
         Command::Redrive(args) => Box::pin(tidewatch_cli::redrive::run(global, args)).await,
         Command::WatchLog(args) => tidewatch_cli::watch_log::run(global, args).await,
+        Command::Maintain(args) => Box::pin(tidewatch_cli::maintain::run(global, args)).await,
         Command::Config(args) => tidewatch_cli::config::run(global, args).await,
         Command::Iam(args) => tidewatch_cli::iam::run(global, &args),
         Command::Up(args) => Ok(tidewatch_cli::up::run(global, args).await?),

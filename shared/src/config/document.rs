@@ -323,6 +323,12 @@ impl<'f> Section<'f> {
         }
     }
 
+    /// Passes over a section that is for another program: whether it is right is for that to say.
+    #[cfg(not(feature = "dynamodb"))]
+    pub(crate) fn pass_over(&mut self, key: &str) {
+        self.members.remove(key);
+    }
+
     /// The sections of a map from names to sections, each handed to `read`.
     pub(crate) fn sections(&mut self, key: &str, mut read: impl FnMut(&str, &mut Section<'_>)) {
         let Some(node) = self.members.remove(key) else {

@@ -10,6 +10,10 @@
 //!   table: teleport-state
 //!   layout: teleport
 //!   log: { table: teleport-watch }
+//! maintain:                                  # for the function `maintain`; `forward` passes over it
+//!   function: tidewatch-forward
+//!   failures: s3://my-audit/aws/lambda/
+//!   expire: { every: 5s }
 //! ```
 //! `TIDEWATCH_CONFIG` names the document; `TIDEWATCH_QUARANTINE` or `TIDEWATCH_SINKS__ARCHIVE__URI` override single
 //! settings (two underscores are a dot; names in lower case). Its JSON schema is printed by `tidewatch config schema`.
@@ -18,6 +22,8 @@ mod aws;
 mod document;
 mod filter;
 mod load;
+#[cfg(feature = "dynamodb")]
+mod maintain;
 mod secret;
 mod uri;
 mod versions;
@@ -35,6 +41,8 @@ pub use filter::{FilterConfig, Pattern, RuleConfig};
 pub use load::read_text_with;
 pub use load::{LoadError, read_text};
 #[cfg(feature = "dynamodb")]
+pub use maintain::{AuditTable, ExpireConfig, MaintainConfig, StateTable};
+#[cfg(feature = "dynamodb")]
 pub(crate) use secret::warn_of_literals;
 pub use secret::{Secret, SecretError};
 pub use uri::{Compression, ObjectsUri, S3Location, SinkUri};
@@ -48,14 +56,15 @@ pub use watch::{WatchConfig, WatchLogConfig};
 pub const CONFIG_VARIABLE: &str = "TIDEWATCH_CONFIG";
 const PREFIX: &str = "TIDEWATCH_";
 
-/// The configuration of `forward`.
+/// The configuration of `forward` and of `maintain`: the same document serves both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(deny_unknown_fields))]
 #[cfg_attr(
     all(feature = "schema", feature = "dynamodb"),
-    schemars(extend("anyOf" = [{"required": ["quarantine", "sinks"]}, {"required": ["watch"]}],
-        "dependentRequired" = {"quarantine": ["sinks"], "sinks": ["quarantine"]}))
+    schemars(extend("anyOf" = [{"required": ["quarantine", "sinks"]}, {"required": ["watch"]}, {"required": ["maintain"]}],
+        "dependentRequired" = {"quarantine": ["sinks"]},
+        "dependentSchemas" = {"sinks": {"anyOf": [{"required": ["quarantine"]}, {"required": ["maintain"]}]}}))
 )]
 #[cfg_attr(
     all(feature = "schema", not(feature = "dynamodb")),
@@ -63,7 +72,8 @@ const PREFIX: &str = "TIDEWATCH_";
 )]
 pub struct Config {
     /// Where records go that can never be delivered: file:///dir or s3://bucket/prefix. Required with sinks, as they are
-    /// with it: only a function that keeps nothing but a watch log has neither.
+    /// with it: only a function that keeps nothing but a watch log, or runs nothing but tasks, has neither; the latter may
+    /// have sinks alone.
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub quarantine: Option<ObjectsUri>,
     /// Sinks by name; at least one. A name is 1 to 64 of a-z, 0-9, - and _.
@@ -83,6 +93,10 @@ pub struct Config {
     #[cfg(feature = "dynamodb")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<watch::Document>"))]
     pub watch: Option<WatchConfig>,
+    /// What the function `maintain` does; `forward` passes over it.
+    #[cfg(feature = "dynamodb")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<maintain::Document>"))]
+    pub maintain: Option<MaintainConfig>,
     /// How AWS is reached; the default chain where nothing is said.
     #[cfg_attr(feature = "schema", schemars(default))]
     pub aws: AwsConfig,
@@ -216,9 +230,13 @@ impl Config {
             }
         }
         let mut section = Section::new(node, "", &mut faults);
-        // A function may forward, keep a watch log, or both.
+        // A function may forward, keep a watch log, or both; or run tasks, one of which looks for lakes among the sinks.
         let watched = section.has("watch");
-        let forwards = !watched || section.has("quarantine") || section.has("sinks");
+        #[cfg(feature = "dynamodb")]
+        let maintained = section.has("maintain");
+        #[cfg(not(feature = "dynamodb"))]
+        let maintained = false;
+        let forwards = section.has("quarantine") || !maintained && (!watched || section.has("sinks"));
         let quarantine: Option<ObjectsUri> = section.setting("quarantine", str::parse);
         // A spool that is there but wrong is one fault, not another for each sink that needs it.
         let places = Places {
@@ -245,13 +263,31 @@ impl Config {
             .flatten();
         #[cfg(not(feature = "dynamodb"))]
         section.refuse("watch", "needs a build with the feature `watch`");
+        #[cfg(feature = "dynamodb")]
+        let maintain = maintained
+            .then(|| {
+                let watch = watched.then_some(watch.as_ref());
+                section.section("maintain", |section| MaintainConfig::read(section, watch))
+            })
+            .flatten();
+        #[cfg(not(feature = "dynamodb"))]
+        section.pass_over("maintain");
         if forwards && quarantine.is_none() && section.is_clean("quarantine") {
             section.fault("quarantine", "is required: file:///dir or s3://bucket/prefix");
         }
         if forwards && sinks.is_empty() && section.is_clean("sinks") {
             section.fault("sinks", "at least one is required");
         }
-        let shared = [("quarantine", &quarantine), ("spool", &spool), ("spill", &spill)];
+        #[cfg(feature = "dynamodb")]
+        let failures = maintain.as_ref().and_then(|maintain| maintain.failures.clone());
+        #[cfg(not(feature = "dynamodb"))]
+        let failures = None;
+        let shared = [
+            ("quarantine", &quarantine),
+            ("spool", &spool),
+            ("spill", &spill),
+            ("maintain.failures", &failures),
+        ];
         let places: Vec<(String, ObjectsUri)> = shared
             .into_iter()
             .filter_map(|(setting, place)| Some((setting.to_owned(), place.clone()?)))
@@ -284,6 +320,8 @@ impl Config {
             modify_unproven: modify_unproven.unwrap_or_default(),
             #[cfg(feature = "dynamodb")]
             watch,
+            #[cfg(feature = "dynamodb")]
+            maintain,
             aws,
         })
     }

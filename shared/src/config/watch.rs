@@ -136,7 +136,7 @@ fn table_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn required_table(section: &mut Section<'_>, key: &str) -> Option<String> {
+pub(super) fn required_table(section: &mut Section<'_>, key: &str) -> Option<String> {
     let table = section.setting(key, table_name);
     if table.is_none() && section.is_clean(key) {
         section.fault(key, "is required: a table's name");
@@ -144,7 +144,7 @@ fn required_table(section: &mut Section<'_>, key: &str) -> Option<String> {
     table
 }
 
-fn layout(section: &mut Section<'_>) -> Option<Layout> {
+pub(super) fn layout(section: &mut Section<'_>) -> Option<Layout> {
     let partitioned = section.setting("layout", |text| match text {
         "teleport" => Ok(false),
         "partitioned" => Ok(true),
@@ -169,7 +169,7 @@ fn layout(section: &mut Section<'_>) -> Option<Layout> {
 }
 
 /// Keys that stand for themselves and what lies below them.
-fn prefixes(section: &mut Section<'_>, key: &str, texts: Vec<String>) -> Vec<Prefix> {
+pub(super) fn prefixes(section: &mut Section<'_>, key: &str, texts: Vec<String>) -> Vec<Prefix> {
     // DynamoDB's limit for a sort key.
     if texts.is_empty() || texts.iter().any(|text| !(1..=1024).contains(&text.len())) {
         section.fault(key, "prefixes of 1 to 1024 bytes are due, such as /nodes");
@@ -255,7 +255,7 @@ pub(super) struct Document {
 #[derive(schemars::JsonSchema)]
 #[schemars(rename_all = "lowercase")]
 #[allow(dead_code)] // Only its shape is used.
-enum LayoutName {
+pub(super) enum LayoutName {
     /// Teleport's own.
     Teleport,
     /// Ours.
@@ -289,7 +289,7 @@ struct LogDocument {
 #[derive(schemars::JsonSchema)]
 #[schemars(untagged)]
 #[allow(dead_code)] // Only its shape is used.
-enum Texts {
+pub(super) enum Texts {
     One(String),
     Many(Vec<String>),
 }

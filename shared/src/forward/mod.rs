@@ -25,6 +25,8 @@ mod disposition;
 pub mod drain;
 mod envelope;
 pub(crate) mod filter;
+#[cfg(feature = "lambda")]
+mod function;
 mod hand;
 pub mod handed;
 mod invoke;
@@ -53,6 +55,8 @@ use futures_util::future::join_all;
 
 pub use self::disposition::Skip;
 use self::disposition::{Disposition, Judged, Rules, judge_all};
+#[cfg(feature = "lambda")]
+pub use self::function::LambdaFunction;
 pub use self::hand::{Hand, HandError, Options, Tally};
 pub use self::invoke::{InProcess, Invoke, InvokeError, first_failed};
 use self::open::{Opener, Plan};

@@ -16,7 +16,7 @@ use crate::random::Random;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// There is nothing to forward to.
-    #[error("the configuration names no quarantine and no sinks")]
+    #[error("the configuration names no quarantine, or no sinks")]
     NotConfigured,
     /// No version of the configuration can be read.
     #[error("no configuration: {0}")]

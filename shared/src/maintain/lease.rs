@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use crate::state::{Backend, Error, LockConfiguration};
+use crate::state::{Backend, Error, LockConfiguration, LockGuard};
 
 /// How long a lease of a runner that died keeps others out.
 const TTL: Duration = Duration::from_secs(60);
@@ -34,10 +34,24 @@ pub async fn leased<T>(
     task: &str,
     work: impl Future<Output = T>,
 ) -> Result<Turn<T>, Error> {
-    let lock = LockConfiguration::new(["maintain", task], TTL);
-    let Some(guard) = Box::pin(backend.try_acquire_lock(&lock)).await? else {
-        return Ok(Turn::Held);
-    };
+    match lease(backend, task).await? {
+        Some(guard) => Ok(under(guard, task, work).await),
+        None => Ok(Turn::Held),
+    }
+}
+
+/// The lock of a task.
+pub(super) fn lock(task: &str) -> LockConfiguration {
+    LockConfiguration::new(["maintain", task], TTL)
+}
+
+/// The lease of a task, unless another has it.
+pub(super) async fn lease(backend: &Backend, task: &str) -> Result<Option<LockGuard>, Error> {
+    Box::pin(backend.try_acquire_lock(&lock(task))).await
+}
+
+/// Runs a task whose lease is ours, and releases that.
+pub(super) async fn under<T>(guard: LockGuard, task: &str, work: impl Future<Output = T>) -> Turn<T> {
     let turn = {
         let (work, kept) = (std::pin::pin!(work), std::pin::pin!(guard.keep()));
         match select(work, kept).await {
@@ -48,5 +62,5 @@ pub async fn leased<T>(
     if let Err(error) = Box::pin(guard.release()).await {
         tracing::warn!(task, %error, "the lease was not released: it ends by itself");
     }
-    Ok(turn)
+    turn
 }

@@ -30,6 +30,10 @@ pub(super) fn check(matches: &ArgMatches) -> Result<(), Failure> {
             &["config", "table", "region", "profile", "endpoint_url"],
             "it only prints the schema",
         ),
+        ["maintain"] => (
+            &["table"],
+            "the document's section maintain names what it works on",
+        ),
         ["config", "check"] => (&["table"], "it works on no table"),
         ["iam", "policy"] => (&["config", "profile", "endpoint_url"], "it sends nothing"),
         ["table", "print"] => (

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_lambda::Client;
-use aws_sdk_lambda::primitives::Blob;
 use clap::Args;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tidewatch::aws::describe;
 use tidewatch::clock::Clock;
-use tidewatch::forward::{Forwarder, InProcess, Invoke, InvokeError};
+use tidewatch::forward::{Forwarder, InProcess, Invoke, InvokeError, LambdaFunction};
 use tidewatch::random::Random;
 use tidewatch::redrive::Options;
 
@@ -62,30 +59,32 @@ impl ForwardOptions {
                     "which AWS region? Name it with --region, the --config document, AWS_REGION or a --profile that has one",
                 ));
             }
-            return Ok(Box::new(Function {
-                client: Client::new(&sdk),
-                name: name.clone(),
-            }));
+            return Ok(Box::new(LambdaFunction::new(&sdk, name)));
         }
-        let usage = |error: String| {
-            Failure::usage(format!(
-                "records cannot be handed to this process: {}; name sinks and quarantine with --config, or a function with --function",
-                error.trim_end()
-            ))
-        };
-        let mut config = match document(global).await.map_err(|error| usage(error.to_string()))? {
-            Document::Tidewatch(config) => config,
-            Document::Teleport(_) => return Err(usage("Teleport's own file names no sinks".to_owned())),
-        };
-        config.aws = over(options(global), config.aws);
-        let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await;
-        let forwarder = forwarder.map_err(|error| usage(error.to_string()))?;
-        Ok(Box::new(InProcess::new(
-            Arc::new(forwarder),
-            clock.clone(),
-            INVOCATION,
-        )))
+        in_process(global, clock).await
     }
+}
+
+/// `forward` in this process: the sinks and the quarantine of the document that `--config` names.
+pub(crate) async fn in_process(global: &Global, clock: &Clock) -> Result<Box<dyn Invoke>, Failure> {
+    let usage = |error: String| {
+        Failure::usage(format!(
+            "records cannot be handed to this process: {}; name sinks and quarantine with --config, or a function with --function",
+            error.trim_end()
+        ))
+    };
+    let mut config = match document(global).await.map_err(|error| usage(error.to_string()))? {
+        Document::Tidewatch(config) => config,
+        Document::Teleport(_) => return Err(usage("Teleport's own file names no sinks".to_owned())),
+    };
+    config.aws = over(options(global), config.aws);
+    let forwarder = Forwarder::start(&config, clock.clone(), Random::system()).await;
+    let forwarder = forwarder.map_err(|error| usage(error.to_string()))?;
+    Ok(Box::new(InProcess::new(
+        Arc::new(forwarder),
+        clock.clone(),
+        INVOCATION,
+    )))
 }
 
 #[derive(Debug)]
@@ -95,34 +94,5 @@ impl Invoke for Nobody {
     fn invoke(&self, _: String) -> BoxFuture<'_, Result<String, InvokeError>> {
         let error = InvokeError("a dry run hands nothing over".to_owned());
         std::future::ready(Err(error)).boxed()
-    }
-}
-
-#[derive(Debug)]
-struct Function {
-    client: Client,
-    name: String,
-}
-
-impl Invoke for Function {
-    fn invoke(&self, payload: String) -> BoxFuture<'_, Result<String, InvokeError>> {
-        async move {
-            let call = self
-                .client
-                .invoke()
-                .function_name(&self.name)
-                .payload(Blob::new(payload));
-            let answer = Box::pin(call.send()).await;
-            let answer = answer
-                .map_err(|error| InvokeError(format!("function {}: {}", self.name, describe(error))))?;
-            if let Some(kind) = answer.function_error() {
-                // What it says of itself may quote what it was given.
-                return Err(InvokeError(format!("function {}: it failed ({kind})", self.name)));
-            }
-            let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
-            String::from_utf8(payload)
-                .map_err(|_| InvokeError(format!("function {}: its answer is no text", self.name)))
-        }
-        .boxed()
     }
 }

@@ -65,17 +65,10 @@ impl Log {
         let mut tries = Tries::new(self, stop);
         let control = self.control(&mut tries).await?;
         let now = self.inner.clock.now();
-        let mut findings = Vec::new();
-        // A log that is fed through Kinesis has its table's name there.
-        let stream = facts.stream.as_ref();
-        let stream = stream.filter(|stream| control.transport == Transport::Stream && control.is_of(stream));
-        if let Some(stream) = stream {
-            if !control.stream.is_empty() && control.label(stream) > control.label(&control.stream) {
-                findings.push(Finding::StreamReplaced);
-            }
+        let findings = found(&control, facts, now);
+        if let Some(stream) = stream_of(&control, facts) {
             self.change_stream(stream, &mut tries).await?;
         }
-        findings.extend(of_mapping(&control, facts, now));
         for finding in findings
             .iter()
             .filter(|finding| **finding != Finding::StreamReplaced)
@@ -97,6 +90,32 @@ impl Log {
         }
         Ok(findings)
     }
+
+    /// What [`examine`](Self::examine) would find now; nothing is written. One request.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub async fn findings(&self, facts: &Facts, stop: Instant) -> Result<Vec<Finding>, LogError> {
+        let control = self.control(&mut Tries::new(self, stop)).await?;
+        Ok(found(&control, facts, self.inner.clock.now()))
+    }
+}
+
+/// The table's stream, if it is the log's source. A log that is fed through Kinesis has its table's name there.
+fn stream_of<'a>(control: &Control, facts: &'a Facts) -> Option<&'a str> {
+    let stream = facts.stream.as_deref();
+    stream.filter(|stream| control.transport == Transport::Stream && control.is_of(stream))
+}
+
+fn found(control: &Control, facts: &Facts, now: SystemTime) -> Vec<Finding> {
+    let replaced = stream_of(control, facts).is_some_and(|stream| {
+        !control.stream.is_empty() && control.label(stream) > control.label(&control.stream)
+    });
+    let replaced = replaced.then_some(Finding::StreamReplaced);
+    replaced
+        .into_iter()
+        .chain(of_mapping(control, facts, now))
+        .collect()
 }
 
 fn of_mapping(control: &Control, facts: &Facts, now: SystemTime) -> Option<Finding> {
