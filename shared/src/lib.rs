@@ -22,7 +22,7 @@
 extern crate self as tidewatch;
 
 pub mod audit;
-#[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
+#[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb", feature = "lambda"))]
 pub mod aws;
 pub mod clock;
 pub mod config;

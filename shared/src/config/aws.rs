@@ -62,7 +62,7 @@ impl AwsConfig {
     ///
     /// # Errors
     /// [`SecretError`](super::SecretError) if a key's reference cannot be read.
-    #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
+    #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb", feature = "lambda"))]
     pub async fn sdk_config(&self) -> Result<aws_config::SdkConfig, super::SecretError> {
         Ok(self.loader().await?.load().await)
     }
@@ -71,7 +71,7 @@ impl AwsConfig {
     ///
     /// # Errors
     /// As [`sdk_config`](Self::sdk_config).
-    #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb"))]
+    #[cfg(any(feature = "s3", feature = "ssm", feature = "dynamodb", feature = "lambda"))]
     pub async fn loader(&self) -> Result<aws_config::ConfigLoader, super::SecretError> {
         let mut loader = crate::aws::base();
         if let Some(region) = &self.region {

@@ -2,6 +2,7 @@
 
 mod lease;
 mod task;
+pub mod verify;
 
 pub use self::lease::{Turn, leased};
 pub use self::task::{Metric, Report, Run, Task};
