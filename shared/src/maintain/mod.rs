@@ -13,6 +13,7 @@ mod run;
 mod task;
 #[cfg(all(test, feature = "s3", feature = "lake", feature = "lambda"))]
 mod tests;
+pub mod verify;
 mod watch_log;
 
 pub use self::canary::{Canary, CanaryReport, LookedFor, SinkReport, Verdict};
