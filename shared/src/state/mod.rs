@@ -58,6 +58,7 @@ mod range;
 mod read;
 pub(crate) mod record;
 mod skew;
+pub(crate) mod sweep;
 mod write;
 
 pub use atomic::{Action, Condition, ConditionalAction, MAX_ATOMIC_WRITE_SIZE};
