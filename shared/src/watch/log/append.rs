@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 
 use super::chunk::{Chunk, Due, Share, count, sound};
 use super::control::Control;
+use super::filer::Filer;
 use super::moment::Moment;
 use super::plant::Plant;
 use super::requests::Tries;
@@ -75,7 +76,7 @@ pub(crate) enum Incoming {
 }
 
 impl Incoming {
-    fn record(&self) -> Option<&Record> {
+    pub(super) fn record(&self) -> Option<&Record> {
         match self {
             Self::Record(record) => Some(record),
             Self::Unreadable { .. } => None,
@@ -121,6 +122,7 @@ pub struct Appender {
     log: Log,
     inline: Inline,
     memory: Memory,
+    filer: Filer,
     /// What was agreed on, and when: no older than a remembered head, or it may be of a generation that is gone.
     control: Mutex<Option<(Control, Moment)>>,
 }
@@ -145,6 +147,7 @@ impl Appender {
             log,
             inline,
             memory: Memory::default(),
+            filer: Filer::default(),
             control: Mutex::new(None),
         }
     }
@@ -180,7 +183,8 @@ impl Appender {
                 total.gaps += left.len();
                 return Ok(total);
             };
-            let notes = if control.sweeps {
+            let swept = control.is_swept(self.log.inner.clock.now());
+            let notes = if swept {
                 let records: Vec<&Record> = left.iter().filter_map(|at| batch.get(*at)?.record()).collect();
                 let mut tries = Tries::new(&self.log, stop);
                 self.log
@@ -256,6 +260,11 @@ impl Appender {
                 return Err(Failed { first, error });
             }
             again = sealed;
+            if left.is_empty() && swept && control.is_attached() {
+                // Behind the log, whose gaps tell a sweep that something may not have been filed.
+                let filed = self.filer.file(&self.log, &control, batch, stop).await;
+                filed.map_err(|error| Failed { first: 0, error })?;
+            }
         }
         Ok(total)
     }

@@ -73,7 +73,7 @@ impl Log {
             self.compact_past(control, generation, buckets, horizon, tries, done)
                 .await?;
         }
-        if control.sweeps {
+        if control.swept.is_some() {
             for day in past_days(horizon) {
                 self.remove_notes(&partition(control, day), tries, done).await?;
             }

@@ -15,18 +15,24 @@
 //! | `Next` | S | a change of buckets or source that is under way, JSON |
 //! | `Past` | S | older generations that are not compacted away yet, a JSON list of generation and buckets |
 //! | `Mapping`, `MappingSeen` | S, N | the mapping that feeds it, and when it was last seen enabled, unix milliseconds |
-//! | `Sweeps` | BOOL | there may be notes on what a sweep deleted |
+//! | `Swept`, `SweptSince` | N | when a sweep announced itself last, and since when without a break, unix milliseconds |
 //! | `Edition` | N | raised by each change, and the condition of the next one |
+
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::requests::Tries;
+use super::segment::{millis, span};
 use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
 use crate::state::fault::Attributes;
 use crate::state::{Key, Layout, Partitioned};
 use crate::watch::filter::{Filter, Operations, Prefix};
+
+/// How long appenders go on after the last announcement of a sweep. Whoever sweeps counts on less.
+pub(super) const TENDED: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the changes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,8 +99,17 @@ pub(super) struct Control {
     pub(super) past: Vec<(u32, u32)>,
     pub(super) mapping: Option<String>,
     pub(super) mapping_seen: Option<u64>,
-    pub(super) sweeps: bool,
+    pub(super) swept: Option<Announced>,
     edition: u64,
+}
+
+/// That what has expired is swept away: appenders look for notes of it, and file what falls due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Announced {
+    /// Since when, without a break.
+    pub(super) since: u64,
+    /// When it was said last.
+    pub(super) last: u64,
 }
 
 /// A change of buckets or source that is under way.
@@ -162,6 +177,17 @@ impl Control {
         Filter::new(self.prefixes.clone(), Operations::All)
     }
 
+    /// Whether appenders are to care for sweeps: one was announced within [`TENDED`].
+    pub(super) fn is_swept(&self, now: SystemTime) -> bool {
+        self.swept
+            .is_some_and(|swept| swept.last.saturating_add(span(TENDED)) > millis(now))
+    }
+
+    /// Whether what falls due is filed: of a table that others write, where there is no index to ask.
+    pub(super) fn is_attached(&self) -> bool {
+        self.layout == layout_name(&Layout::Teleport)
+    }
+
     fn marshal(&self, name: &str) -> Attributes {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let number = |number: u64| AttributeValue::N(number.to_string());
@@ -190,8 +216,9 @@ impl Control {
             ("Past".to_owned(), json(serde_json::to_string(&self.past))),
             ("Edition".to_owned(), number(self.edition)),
         ]);
-        if self.sweeps {
-            item.insert("Sweeps".to_owned(), AttributeValue::Bool(true));
+        if let Some(swept) = self.swept {
+            item.insert("Swept".to_owned(), number(swept.last));
+            item.insert("SweptSince".to_owned(), number(swept.since));
         }
         if let Some(next) = &self.next {
             item.insert("Next".to_owned(), json(serde_json::to_string(next)));
@@ -239,7 +266,9 @@ impl Control {
             past: serde_json::from_str(&due("Past")?).map_err(|_| wrong("Past"))?,
             mapping: text("Mapping"),
             mapping_seen: number("MappingSeen"),
-            sweeps: item.get("Sweeps").and_then(|sweeps| sweeps.as_bool().ok()) == Some(&true),
+            swept: number("Swept")
+                .zip(number("SweptSince"))
+                .map(|(last, since)| Announced { since, last }),
             edition: number("Edition").unwrap_or_default(),
         })
     }
@@ -280,7 +309,7 @@ impl Log {
             past: Vec::new(),
             mapping: None,
             mapping_seen: None,
-            sweeps: false,
+            swept: None,
             edition: 1,
         };
         let mut tries = Tries::new(self, stop);

@@ -9,6 +9,7 @@
 //! | [`Log`] | a log: created, sealed, compacted, examined, [described](Log::describe) |
 //! | [`Appender`] | what `forward` appends a stream's changes with |
 //! | [`Watches::over_log`](super::Watches::over_log) | what watchers read it with |
+//! | [`Sweeps`] | the due list, and what tells an expired item from a deleted one |
 //!
 //! # What an append costs
 //! A put a bucket and invocation: 0.2 to 0.3 write units an event from about five events a segment on, one unit below
@@ -22,8 +23,10 @@ mod append;
 mod chunk;
 mod compact;
 mod control;
+mod due;
 mod error;
 mod examine;
+mod filer;
 mod gap;
 mod moment;
 mod plant;
@@ -41,6 +44,7 @@ pub use append::{Appended, Appender, Inline};
 pub(crate) use append::{Failed, Incoming};
 pub use compact::{Compacted, MIN_RETENTION};
 pub use control::{LogSpec, Transport};
+pub use due::{DueChunk, DueKey, Sweeps, Unchecked};
 pub use error::{LogError, LogErrorKind};
 pub use examine::{Facts, Finding, MappingFacts};
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity};
 
 use super::segment::Segment;
 use super::{Log, LogError, LogErrorKind};
@@ -67,6 +67,10 @@ impl<'a> Tries<'a> {
         Ok(())
     }
 
+    pub(super) fn log(&self) -> &'a Log {
+        self.log
+    }
+
     pub(super) fn stop(&self) -> Instant {
         self.stop
     }
@@ -90,6 +94,24 @@ impl<'a> Tries<'a> {
                 Err(fault) => self.again(&fault).await?,
             }
         }
+    }
+}
+
+impl Tries<'_> {
+    /// The items that there are of these, as they are now: 100 at most. A request, and more while DynamoDB is short of
+    /// capacity.
+    pub(super) async fn get_all(&mut self, mut keys: Vec<Attributes>) -> Result<Vec<Attributes>, LogError> {
+        let mut found = Vec::new();
+        while !keys.is_empty() {
+            let (items, left) = self.read(|| self.log.get_batch(keys.clone())).await?;
+            found.extend(items);
+            if left.len() == keys.len() {
+                self.again(&Fault::Throttled("none of a batch was read".to_owned()))
+                    .await?;
+            }
+            keys = left;
+        }
+        Ok(found)
     }
 }
 
@@ -180,6 +202,62 @@ impl Log {
         Ok(items.iter().filter_map(number).collect())
     }
 
+    /// Items of a partition between two numbers, ascending, up to 1 MB, as they are now. One request.
+    pub(super) async fn between(
+        &self,
+        partition: &str,
+        from: u128,
+        to: u128,
+    ) -> Result<Vec<Attributes>, Fault> {
+        let request = self
+            .inner
+            .client
+            .query()
+            .table_name(&self.inner.table)
+            .consistent_read(true)
+            .key_condition_expression("#l = :l AND #s BETWEEN :from AND :to")
+            .expression_attribute_names("#l", "Log")
+            .expression_attribute_names("#s", "Segment")
+            .expression_attribute_values(":l", AttributeValue::S(partition.to_owned()))
+            .expression_attribute_values(":from", AttributeValue::N(from.to_string()))
+            .expression_attribute_values(":to", AttributeValue::N(to.to_string()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = request.send().await.map_err(Fault::of);
+        self.note(
+            "between",
+            answer.as_ref().map(|answer| answer.consumed_capacity()),
+        );
+        Ok(answer?.items.unwrap_or_default())
+    }
+
+    /// The items of some primary keys, as they are now, and the keys that were not looked at. One request.
+    async fn get_batch(&self, keys: Vec<Attributes>) -> Result<(Vec<Attributes>, Vec<Attributes>), Fault> {
+        let table = &self.inner.table;
+        let some = KeysAndAttributes::builder()
+            .set_keys(Some(keys))
+            .consistent_read(true)
+            .build();
+        let some = some.map_err(|error| Fault::Final(ErrorKind::BadParameter, error.to_string()))?;
+        let request = self
+            .inner
+            .client
+            .batch_get_item()
+            .request_items(table, some)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = request.send().await.map_err(Fault::of);
+        self.note(
+            "batch_get",
+            answer.as_ref().map(|answer| answer.consumed_capacity().first()),
+        );
+        let answer = answer?;
+        let found = answer.responses.and_then(|mut found| found.remove(table));
+        let left = answer.unprocessed_keys.and_then(|mut left| left.remove(table));
+        Ok((
+            found.unwrap_or_default(),
+            left.map(|left| left.keys).unwrap_or_default(),
+        ))
+    }
+
     /// An item of the log's table, as it is now. One request.
     pub(super) async fn item(&self, partition: &str, number: u64) -> Result<Option<Attributes>, Fault> {
         let request = self
@@ -188,7 +266,7 @@ impl Log {
             .get_item()
             .table_name(&self.inner.table)
             .consistent_read(true)
-            .set_key(Some(primary(partition, number)))
+            .set_key(Some(primary(partition, number.into())))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = request.send().await.map_err(Fault::of);
         self.note("get", answer.as_ref().map(|answer| answer.consumed_capacity()));
@@ -221,14 +299,28 @@ impl Log {
         answer.map(drop)
     }
 
+    /// Writes an item, whatever stands there. One request, not repeated.
+    pub(super) async fn overwrite(&self, item: Attributes) -> Result<(), Fault> {
+        let request = self
+            .inner
+            .client
+            .put_item()
+            .table_name(&self.inner.table)
+            .set_item(Some(item))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = request.send().await.map_err(Fault::of);
+        self.note("put", answer.as_ref().map(|answer| answer.consumed_capacity()));
+        answer.map(drop)
+    }
+
     /// Deletes an item. One request.
-    pub(super) async fn remove(&self, partition: &str, number: u64) -> Result<(), Fault> {
+    pub(super) async fn remove(&self, partition: &str, number: impl Into<u128>) -> Result<(), Fault> {
         let request = self
             .inner
             .client
             .delete_item()
             .table_name(&self.inner.table)
-            .set_key(Some(primary(partition, number)))
+            .set_key(Some(primary(partition, number.into())))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = request.send().await.map_err(Fault::of);
         self.note("delete", answer.as_ref().map(|answer| answer.consumed_capacity()));
@@ -278,7 +370,7 @@ pub(super) fn read_one(item: &Attributes) -> Result<Segment, Fault> {
     Segment::unmarshal(item).map_err(|what| Fault::Final(ErrorKind::WrongTable, what))
 }
 
-fn primary(partition: &str, number: u64) -> Attributes {
+pub(super) fn primary(partition: &str, number: u128) -> Attributes {
     Attributes::from([
         ("Log".to_owned(), AttributeValue::S(partition.to_owned())),
         ("Segment".to_owned(), AttributeValue::N(number.to_string())),

@@ -1,9 +1,9 @@
 //! What a sweep deleted: notes by which the appender tells an expired item from a deleted one.
 //!
-//! | table | note | when the delete is called `expired` |
-//! |---|---|---|
-//! | owned | a marker, put by the transaction that deletes | its revision and expiry are those of the old image |
-//! | attached | an intent, put before the delete: no transaction of ours touches the owner's items | the same; where the view has no old image: the record was created within five seconds of the intent, and the log holds no other write of the key between |
+//! A sweep puts an intent before it deletes: no transaction of ours touches an owner's items. The delete is called
+//! `expired` if the intent's revision and expiry are those of the old image; where the view has no old image, if the record
+//! was created within five seconds of the intent and the log holds no other write of the key between. Owned tables need
+//! none: their view has the old image, and an item that was past its expiry as it was deleted has expired, whoever did it.
 //!
 //! A note is an item of the log's table: `Log` = `<log id>#swept#<day>`, `Segment` = hash of the key, with `Key`,
 //! `Revision`, `Expires` (unix seconds) and `Noted` (when, unix milliseconds). They go with compaction. Nobody looks for them
@@ -12,14 +12,14 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Get, Put, TransactGetItem};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::control::Control;
 use super::requests::Tries;
 use super::segment::{Known, key_hash, millis};
-use super::{Log, LogError};
+use super::{Log, LogError, Sweeps};
 use crate::clock::Instant;
-use crate::state::fault::{Attributes, Fault};
+use crate::state::fault::Attributes;
 use crate::state::item::seconds;
 use crate::state::{Key, Revision};
 use crate::watch::event::{Delete, Operation};
@@ -28,7 +28,7 @@ use crate::watch::record::{Order, Record};
 const DAY: u64 = 86_400_000;
 /// How far a record's creation may be from its intent, its rounding to seconds included.
 const NEAR: u64 = 6_000;
-/// DynamoDB's limit on the items of a transaction.
+/// DynamoDB's limit on the items of a BatchGetItem.
 const MOST: usize = 100;
 
 /// An item that a sweep is about to delete, as it was found.
@@ -51,7 +51,7 @@ pub(super) struct Note {
 }
 
 impl Swept {
-    fn item(&self, control: &Control, at: SystemTime) -> Attributes {
+    pub(super) fn item(&self, control: &Control, at: SystemTime) -> Attributes {
         let text = |text: &str| AttributeValue::S(text.to_owned());
         let (log, segment) = place(control, &self.key, millis(at) / DAY);
         Attributes::from([
@@ -82,71 +82,46 @@ fn place(control: &Control, key: &Key, day: u64) -> (AttributeValue, AttributeVa
     )
 }
 
-impl Log {
-    /// Tells the appenders that there will be notes: from ten minutes on each of them looks for notes of what was deleted,
-    /// two read units a delete. Two requests, one if it was told before.
+impl Sweeps {
+    /// Notes that items of an attached table are about to be deleted, each on exactly this revision and expiry. If a
+    /// delete is refused, [`void`](Self::void) its note. A request an item, several at once.
     ///
     /// # Errors
-    /// [`LogError`]; repeat it.
-    pub async fn announce_sweeps(&self, stop: Instant) -> Result<(), LogError> {
-        let mut tries = Tries::new(self, stop);
-        let announced = self.change_control(&mut tries, |control| {
-            !std::mem::replace(&mut control.sweeps, true)
-        });
-        announced.await.map(drop)
-    }
-
-    /// Notes that an item of an attached table is about to be deleted, on exactly this revision and expiry. If the
-    /// delete is refused, [`void`](Self::void) it. Two requests.
-    ///
-    /// # Errors
-    /// [`LogError`]: do not delete then, or the delete is told as of unknown cause.
-    pub async fn intend(&self, swept: &Swept, stop: Instant) -> Result<(), LogError> {
-        let mut tries = Tries::new(self, stop);
-        let control = self.control(&mut tries).await?;
-        let item = swept.item(&control, self.inner.clock.now());
-        // A note of an earlier sweep of the key that day makes room.
-        let any = || {
-            Some((
+    /// [`LogError`]: do not delete then, or the deletes are told as of unknown cause.
+    pub async fn intend(&self, swept: &[Swept], stop: Instant) -> Result<(), LogError> {
+        self.each(swept, stop, async |swept, tries| {
+            let item = swept.item(&self.control, self.log.inner.clock.now());
+            // A note of an earlier sweep of the key that day makes room. A later one is another sweep's of these minutes:
+            // whichever of the two deletes, its note stands.
+            let earlier = (
                 "attribute_not_exists(Noted) OR Noted <= :at",
                 Attributes::from([(":at".to_owned(), at_of(&item))]),
-            ))
-        };
-        tries.read(|| self.put(item.clone(), any())).await
+            );
+            tries.put_unless_later(item, earlier).await
+        })
+        .await
     }
 
-    /// Takes an intent back whose delete was refused. Two requests.
+    /// Takes intents back whose deletes were refused. Two requests an item, several at once.
     ///
     /// # Errors
-    /// [`LogError`]: if the item is deleted by somebody else within the next seconds, that may be told as expired.
-    pub async fn void(&self, swept: &Swept, stop: Instant) -> Result<(), LogError> {
-        let mut tries = Tries::new(self, stop);
-        let control = self.control(&mut tries).await?;
-        let today = millis(self.inner.clock.now()) / DAY;
-        for day in [today, today.saturating_sub(1)] {
-            let day = partition(&control, day);
-            tries
-                .read(|| self.remove(&day, key_hash(swept.key.as_bytes())))
-                .await?;
-        }
-        Ok(())
+    /// [`LogError`]: if such an item is deleted by somebody else within the next seconds, that may be told as expired.
+    pub async fn void(&self, swept: &[Swept], stop: Instant) -> Result<(), LogError> {
+        let today = millis(self.log.inner.clock.now()) / DAY;
+        self.each(swept, stop, async |swept, tries| {
+            for day in [today, today.saturating_sub(1)] {
+                let day = partition(&self.control, day);
+                let number = key_hash(swept.key.as_bytes());
+                tries.read(|| self.log.remove(&day, number)).await?;
+            }
+            Ok(())
+        })
+        .await
     }
+}
 
-    /// The marker to put in the transaction that deletes an item of an owned table. One request.
-    ///
-    /// # Errors
-    /// [`LogError`].
-    pub async fn marker(&self, swept: &Swept, stop: Instant) -> Result<Put, LogError> {
-        let control = self.control(&mut Tries::new(self, stop)).await?;
-        let item = swept.item(&control, self.inner.clock.now());
-        let put = Put::builder()
-            .table_name(&self.inner.table)
-            .set_item(Some(item))
-            .build();
-        put.map_err(|error| self.error(super::LogErrorKind::BadParameter, error.to_string()))
-    }
-
-    /// The notes on what was deleted, by key. A request for 100 deletes.
+impl Log {
+    /// The notes on what was deleted, by key. A request for 100 days of deletes.
     pub(super) async fn notes(
         &self,
         control: &Control,
@@ -164,8 +139,11 @@ impl Log {
         }
         let mut notes = HashMap::new();
         for places in places.chunks(MOST) {
-            let found = tries.read(|| self.transact_get(control, places)).await?;
-            for item in found {
+            let places = places.iter().map(|(key, day)| {
+                let (log, segment) = place(control, key, *day);
+                Attributes::from([("Log".to_owned(), log), ("Segment".to_owned(), segment)])
+            });
+            for item in tries.get_all(places.collect()).await? {
                 let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
                 let number = |name: &str| item.get(name).and_then(|value| value.as_n().ok());
                 let note = (|| {
@@ -184,33 +162,6 @@ impl Log {
             }
         }
         Ok(notes)
-    }
-
-    /// As a transaction: what a transaction put together with a delete is seen by whoever has seen the delete.
-    async fn transact_get(
-        &self,
-        control: &Control,
-        places: &[(&Key, u64)],
-    ) -> Result<Vec<Attributes>, Fault> {
-        let mut request = self.inner.client.transact_get_items();
-        for (key, day) in places {
-            let (log, segment) = place(control, key, *day);
-            let get = Get::builder()
-                .table_name(&self.inner.table)
-                .key("Log", log)
-                .key("Segment", segment)
-                .build();
-            let get =
-                get.map_err(|error| Fault::Final(crate::state::ErrorKind::BadParameter, error.to_string()))?;
-            request = request.transact_items(TransactGetItem::builder().get(get).build());
-        }
-        let answer = request.send().await.map_err(Fault::of)?;
-        Ok(answer
-            .responses
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|found| found.item)
-            .collect())
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod appending;
+mod due;
 mod reading;
 mod sweeps;
 mod tending;

@@ -35,20 +35,21 @@ async fn causes(bench: &Bench, batch: &[Incoming]) -> Vec<String> {
 async fn an_intent_tells_of_a_delete_within_seconds() {
     let bench = Bench::new(1).await;
     // Before a sweep was announced nobody looks.
-    bench.log().intend(&swept("r"), bench.stop()).await.unwrap();
+    let sweeps = bench.log().sweeps(bench.stop()).await.unwrap();
+    sweeps.intend(&[swept("r")], bench.stop()).await.unwrap();
     assert_eq!(
         causes(&bench, &[deletion("/a", 1, bench.clock.now(), None)]).await,
         ["/a unknown"]
     );
-    bench.log().announce_sweeps(bench.stop()).await.unwrap();
-    bench.log().intend(&swept("r"), bench.stop()).await.unwrap();
+    let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
+    sweeps.intend(&[swept("r")], bench.stop()).await.unwrap();
     let late = bench.clock.now() + Duration::from_secs(60);
     assert_eq!(
         causes(&bench, &[deletion("/a", 2, late, None)]).await,
         ["/a unknown"]
     );
     bench.clock.sleep(Duration::from_secs(120)).await;
-    bench.log().intend(&swept("r"), bench.stop()).await.unwrap();
+    sweeps.intend(&[swept("r")], bench.stop()).await.unwrap();
     assert_eq!(
         causes(&bench, &[deletion("/a", 3, bench.clock.now(), None)]).await,
         ["/a expired"]
@@ -58,8 +59,8 @@ async fn an_intent_tells_of_a_delete_within_seconds() {
 #[tokio::test(start_paused = true)]
 async fn an_intent_is_void_after_another_write_of_the_key() {
     let bench = Bench::new(1).await;
-    bench.log().announce_sweeps(bench.stop()).await.unwrap();
-    bench.log().intend(&swept("r"), bench.stop()).await.unwrap();
+    let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
+    sweeps.intend(&[swept("r")], bench.stop()).await.unwrap();
     bench.clock.sleep(Duration::from_secs(1)).await;
     let now = bench.clock.now();
     // In the same batch.
@@ -68,7 +69,7 @@ async fn an_intent_is_void_after_another_write_of_the_key() {
         "/a unknown"
     );
     // In the log.
-    bench.log().intend(&swept("r"), bench.stop()).await.unwrap();
+    sweeps.intend(&[swept("r")], bench.stop()).await.unwrap();
     causes(&bench, &[bench.put("/a", 3)]).await;
     assert_eq!(
         causes(&bench, &[deletion("/a", 4, now, None)]).await,
@@ -76,8 +77,8 @@ async fn an_intent_is_void_after_another_write_of_the_key() {
     );
     bench.clock.sleep(Duration::from_secs(60)).await;
     // Taken back.
-    bench.log().intend(&swept("r"), bench.stop()).await.unwrap();
-    bench.log().void(&swept("r"), bench.stop()).await.unwrap();
+    sweeps.intend(&[swept("r")], bench.stop()).await.unwrap();
+    sweeps.void(&[swept("r")], bench.stop()).await.unwrap();
     assert_eq!(
         causes(&bench, &[deletion("/a", 5, bench.clock.now(), None)]).await,
         ["/a unknown"]
@@ -85,21 +86,10 @@ async fn an_intent_is_void_after_another_write_of_the_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_marker_tells_by_the_old_image() {
+async fn the_old_image_tells_beside_an_intent() {
     let bench = Bench::new(1).await;
-    bench.log().announce_sweeps(bench.stop()).await.unwrap();
-    let marker = bench.log().marker(&swept("r"), bench.stop()).await.unwrap();
-    let write = aws_sdk_dynamodb::types::TransactWriteItem::builder()
-        .put(marker)
-        .build();
-    bench
-        .engine
-        .client()
-        .transact_write_items()
-        .transact_items(write)
-        .send()
-        .await
-        .unwrap();
+    let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
+    sweeps.intend(&[swept("r")], bench.stop()).await.unwrap();
     let of = |sequence, previous| deletion("/a", sequence, bench.clock.now(), Some(previous));
     let batch = [
         of(1, previous("r", EXPIRES)),
@@ -128,4 +118,29 @@ async fn a_marker_tells_by_the_old_image() {
         .await
         .unwrap();
     assert_eq!(notes().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_sweeps_of_a_key_neither_waits_for_the_other() {
+    let bench = Bench::new(1).await;
+    let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
+    let item = swept("r");
+    // Another sweep's note, noted later by its clock.
+    let mut later = item.item(&sweeps.control, bench.clock.now() + Duration::from_secs(3));
+    assert!(bench.log().overwrite(later.clone()).await.is_ok());
+    let begun = bench.clock.instant();
+    sweeps
+        .intend(std::slice::from_ref(&item), bench.stop())
+        .await
+        .unwrap();
+    assert_eq!(bench.clock.instant(), begun);
+    let place = later.remove("Segment").unwrap().as_n().unwrap().parse().unwrap();
+    let stands = bench
+        .log()
+        .item(later["Log"].as_s().unwrap(), place)
+        .await
+        .ok()
+        .flatten()
+        .unwrap();
+    assert_eq!(stands["Noted"], later["Noted"]);
 }
