@@ -2,12 +2,14 @@
 
 mod canary;
 mod drain;
+pub mod expire;
 #[cfg(feature = "lake")]
 mod lake;
 mod lease;
 mod line;
 mod locks;
 mod order;
+mod rate;
 mod redrive;
 mod run;
 mod task;

@@ -59,6 +59,7 @@ mod read;
 pub(crate) mod record;
 pub(crate) mod release;
 mod skew;
+pub(crate) mod sweep;
 mod write;
 
 pub use atomic::{Action, Condition, ConditionalAction, MAX_ATOMIC_WRITE_SIZE};
