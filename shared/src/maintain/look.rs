@@ -45,13 +45,19 @@ impl Maintain {
         ];
         let sinks = document.sinks.values();
         let sinks = sinks.map(|sink| (sink.uri.place(), Holds::Events));
-        let places = kept.into_iter().chain(sinks).filter_map(|(place, holds)| match place? {
-            ObjectsUri::S3(location) => Some(Place { location, holds }),
-            ObjectsUri::File(_) => None,
-        });
+        let places = kept
+            .into_iter()
+            .chain(sinks)
+            .filter_map(|(place, holds)| match place? {
+                ObjectsUri::S3(location) => Some(Place { location, holds }),
+                ObjectsUri::File(_) => None,
+            });
         let reads = Reads::Audit { ordered: true };
         Settings {
-            tables: audit.and_then(|audit| Spec::new(Kind::Audit, &audit.table).ok()).into_iter().collect(),
+            tables: audit
+                .and_then(|audit| Spec::new(Kind::Audit, &audit.table).ok())
+                .into_iter()
+                .collect(),
             functions: audit
                 .and_then(|audit| self.function(reads, &audit.table))
                 .into_iter()

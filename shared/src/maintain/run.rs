@@ -15,7 +15,9 @@ use super::outcome::Done;
 use super::watch_log::WatchLog;
 use super::{Ended, Order, Outcome, Run, Task};
 use crate::clock::{Clock, Instant};
-use crate::config::{Config, MaintainConfig, ObjectsUri, SinkUri};
+#[cfg(feature = "lake")]
+use crate::config::SinkUri;
+use crate::config::{Config, Draining, MaintainConfig, ObjectsUri, SinkConfig};
 use crate::forward::{Invoke, Spool};
 #[cfg(feature = "lake")]
 use crate::lake::{Lake, Limits};
@@ -27,15 +29,28 @@ use crate::watch::log::Log;
 /// All tasks as configured. One is made at start, with the clients of all tasks, and serves every run of the process.
 #[derive(Debug)]
 pub struct Maintain {
+    pub(super) document: Config,
+    /// Its section.
     pub(super) config: MaintainConfig,
     pub(super) clock: Clock,
     pub(super) random: Random,
+    #[cfg(feature = "s3")]
+    pub(super) sdk: SdkConfig,
     /// Of the state table and the watch log.
     pub(super) client: Client,
+    /// Of the audit table.
+    pub(super) audit: Client,
+    #[cfg(feature = "lambda")]
+    pub(super) lambda: aws_sdk_lambda::Client,
     pub(super) backend: OnceCell<Backend>,
     pub(super) watch_log: Option<WatchLog>,
     pub(super) spool: Option<Spool>,
+    /// The spool, to be looked into.
+    pub(super) parked: Option<Objects>,
+    pub(super) quarantine: Option<Objects>,
     pub(super) failures: Option<Objects>,
+    /// Sinks by name, with the places of those that put objects.
+    pub(super) sinks: BTreeMap<String, (SinkConfig, Option<Objects>)>,
     #[cfg(feature = "lake")]
     pub(super) lakes: BTreeMap<String, Lake>,
     pub(super) forward: Option<Arc<dyn Invoke>>,
@@ -61,12 +76,19 @@ pub enum StartError {
 const GRACE: Duration = Duration::from_secs(2);
 
 impl Maintain {
-    /// The tasks of a configuration's section `maintain`, over these settings of the SDK; for the tables with region and
-    /// endpoint of the section `watch`, if that has any. No request.
+    /// The tasks of a configuration's section `maintain`, over these settings of the SDK; for the state table and its watch
+    /// log with region and endpoint of the section `watch`, if that has any. Of sinks that were removed (`draining`) what is
+    /// staged for a lake is filed still. No request.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn new(config: &Config, sdk: &SdkConfig, clock: Clock, random: Random) -> Result<Self, StartError> {
+    pub fn new(
+        config: &Config,
+        draining: &BTreeMap<String, Draining>,
+        sdk: &SdkConfig,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, StartError> {
         let maintain = config.maintain.clone().ok_or(StartError::NotConfigured)?;
         let client = Client::new(&of_tables(config, sdk));
         let open = |uri: &ObjectsUri| {
@@ -79,14 +101,17 @@ impl Maintain {
                 reason,
             })
         };
-        let mut lakes = BTreeMap::new();
+        let mut sinks = BTreeMap::new();
         for (name, sink) in &config.sinks {
-            if let SinkUri::Lake(uri) = &sink.uri {
-                lakes.insert(name.clone(), open(uri)?);
-            }
+            let objects = sink.uri.place().as_ref().map(open).transpose()?;
+            sinks.insert(name.clone(), (sink.clone(), objects));
         }
         #[cfg(feature = "lake")]
-        let lake = |objects| Lake::new(objects, Limits::default(), clock.clone(), random.clone());
+        let lakes = lakes(config, draining, open, &clock, &random)?;
+        #[cfg(not(feature = "lake"))]
+        let _ = draining;
+        #[cfg(feature = "lambda")]
+        let lambda = aws_sdk_lambda::Client::new(sdk);
         let watch_log = config.watch.as_ref().map(|watch| WatchLog {
             log: Log::new(
                 &client,
@@ -101,20 +126,26 @@ impl Maintain {
             #[cfg(feature = "lambda")]
             function: maintain.function.clone(),
             #[cfg(feature = "lambda")]
-            lambda: aws_sdk_lambda::Client::new(sdk),
+            lambda: lambda.clone(),
         });
         Ok(Self {
             client,
+            audit: Client::new(sdk),
             backend: OnceCell::new(),
             watch_log,
             spool: config.spool.as_ref().map(open).transpose()?.map(Spool::new),
+            parked: config.spool.as_ref().map(open).transpose()?,
+            quarantine: config.quarantine.as_ref().map(open).transpose()?,
             failures: maintain.failures.as_ref().map(open).transpose()?,
+            sinks,
             #[cfg(feature = "lake")]
-            lakes: lakes
-                .into_iter()
-                .map(|(name, objects)| (name, lake(objects)))
-                .collect(),
+            lakes,
             forward: function(&maintain, sdk),
+            #[cfg(feature = "s3")]
+            sdk: sdk.clone(),
+            #[cfg(feature = "lambda")]
+            lambda,
+            document: config.clone(),
             config: maintain,
             clock,
             random,
@@ -130,7 +161,7 @@ impl Maintain {
 
     /// Runs a task under its lease, unless another does; `expire` that repeats itself waits for its predecessor to give way.
     /// What is begun is begun by `last_call`, and everything has ended at `stop`, or about two seconds later.
-    /// A dry run takes no lease.
+    /// A dry run takes no lease, nor does `verify`.
     ///
     /// Requests, beside those of the task: four to six once in a process to open the state table; two for the lease, and one
     /// each half minute.
@@ -176,7 +207,8 @@ impl Maintain {
 
     async fn turn(&self, order: Order, run: Run) -> Result<Turn<Done>, String> {
         let task = order.task;
-        if run.dry_run {
+        // What only reads has nothing to keep others from.
+        if run.dry_run || task == Task::Verify {
             let work = self.bounded(run, self.work(order, run, Line::default()));
             return Ok(Turn::Ran(work.await));
         }
@@ -244,6 +276,28 @@ fn of_tables(config: &Config, sdk: &SdkConfig) -> SdkConfig {
         }
     }
     settings.build()
+}
+
+/// The lakes of sinks, removed ones among them.
+#[cfg(feature = "lake")]
+fn lakes(
+    config: &Config,
+    draining: &BTreeMap<String, Draining>,
+    open: impl Fn(&ObjectsUri) -> Result<Objects, StartError>,
+    clock: &Clock,
+    random: &Random,
+) -> Result<BTreeMap<String, Lake>, StartError> {
+    let removed = draining
+        .iter()
+        .filter_map(|(name, removed)| Some((name, removed.config.as_ref()?)));
+    let mut lakes = BTreeMap::new();
+    for (name, sink) in removed.chain(&config.sinks) {
+        if let SinkUri::Lake(uri) = &sink.uri {
+            let lake = Lake::new(open(uri)?, Limits::default(), clock.clone(), random.clone());
+            lakes.insert(name.clone(), lake);
+        }
+    }
+    Ok(lakes)
 }
 
 #[cfg(feature = "lambda")]

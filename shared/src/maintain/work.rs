@@ -3,22 +3,66 @@
 use futures_util::future::{BoxFuture, FutureExt};
 
 use super::drain::options;
-use super::line::Line;
+use super::expire::{Expire, Settings};
 use super::outcome::Done;
 use super::run::Maintain;
-use super::{Order, Run, Task};
+use super::{Line, Order, Run, Task, locks};
 use crate::forward::drain::drain;
 use crate::forward::{Invoke, InvokeError};
 use crate::redrive::{Hand, failures};
 
 impl Maintain {
-    pub(super) async fn work(&self, order: Order, run: Run, _line: Line) -> Done {
+    pub(super) async fn work(&self, order: Order, run: Run, line: Line) -> Done {
         match order.task {
+            Task::Expire => self.expire(order, run, line).await,
+            Task::Locks => self.locks(run).await,
             Task::WatchLog => self.watch_log(run).await,
             Task::Lake => self.lake(run).await,
             Task::Drain => self.drain(run).await,
             Task::Redrive => self.redrive(run).await,
-            task => Done::failed(format!("{task} is not in this build")),
+            Task::Verify => self.verify(run).await,
+            Task::Canary => self.canary(run).await,
+        }
+    }
+
+    async fn expire(&self, order: Order, run: Run, line: Line) -> Done {
+        let backend = match self.backend(run).await {
+            Ok(backend) => backend.clone(),
+            Err(error) => return Done::failed(error),
+        };
+        let (configured, state) = (&self.config.expire, &self.config.state);
+        // The log of another table or namespace knows nothing of this one.
+        let watch = self.document.watch.as_ref();
+        let same = watch.is_some_and(|watch| watch.table == state.table && watch.layout == state.layout);
+        let log = self
+            .watch_log
+            .as_ref()
+            .filter(|_| same)
+            .map(|watch_log| watch_log.log.clone());
+        let default = Settings::default();
+        let settings = Settings {
+            prefixes: configured.prefixes.clone(),
+            units_per_second: configured.units_per_second.or(default.units_per_second),
+            every: self.every(order),
+        };
+        let expire = Expire::new(backend, log, settings).giving_way(line);
+        match Box::pin(expire.run(run)).await {
+            Ok(report) => Done::of(&report, None),
+            Err(error) => Done::failed(error),
+        }
+    }
+
+    async fn locks(&self, run: Run) -> Done {
+        let backend = match self.backend(run).await {
+            Ok(backend) => backend,
+            Err(error) => return Done::failed(error),
+        };
+        match Box::pin(locks(backend, run)).await {
+            Ok(report) => {
+                let error = report.error.clone();
+                Done::of(&report, error).finding(report.fences_without_number > 0)
+            }
+            Err(error) => Done::failed(error),
         }
     }
 

@@ -209,7 +209,13 @@ async fn what_is_not_configured_is_named() {
         [],
     )
     .unwrap();
-    let refused = Maintain::new(&none, &sdk(&world.engine), world.clock.clone(), Random::seeded(1));
+    let refused = Maintain::new(
+        &none,
+        &BTreeMap::new(),
+        &sdk(&world.engine),
+        world.clock.clone(),
+        Random::seeded(1),
+    );
     assert_eq!(refused.unwrap_err(), StartError::NotConfigured);
 }
 

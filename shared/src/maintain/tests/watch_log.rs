@@ -1,7 +1,7 @@
 //! The watch log, kept: what goes, what is found, what a run costs, and a run that is cut anywhere.
 
 use aws_sdk_lambda::types::{EventSourceMappingConfiguration, EventSourcePosition};
-use aws_smithy_mocks::{mock, mock_client};
+use aws_smithy_mocks::{RuleMode, mock, mock_client};
 use serde_json::{Value, json};
 
 use super::*;
@@ -99,7 +99,7 @@ impl Bench {
             table: TABLE.to_owned(),
             retention: 3 * DAY,
             function: Some("forward".to_owned()),
-            lambda: mock_client!(aws_sdk_lambda, [&listed]),
+            lambda: mock_client!(aws_sdk_lambda, RuleMode::MatchAny, [&listed]),
         }
     }
 
