@@ -39,7 +39,7 @@ async fn what_has_expired_is_deleted_by_one_run_after_the_other() {
             .run(Order::of(Task::Expire), now + 260 * SECOND, now + 290 * SECOND)
             .await
     };
-    let (first, second, third) = tokio::join!(invocation(0), invocation(90), invocation(95));
+    let (first, second, third) = tokio::join!(invocation(0), invocation(90), invocation(91));
     assert_eq!(
         (first.state, second.state, third.state),
         (Ended::Ran, Ended::Ran, Ended::Held)
