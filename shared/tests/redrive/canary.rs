@@ -158,7 +158,7 @@ impl World {
         let request = serde_json::from_value(json!({"TableName": TABLE})).unwrap();
         let answer = serde_json::to_value(self.engine.database.scan(request).unwrap()).unwrap();
         let mut rows = answer["Items"].as_array().unwrap().clone();
-        rows.sort_by_key(ToString::to_string);
+        rows.sort_by_key(|row| (row["SessionID"].to_string(), row["EventIndex"].to_string()));
         rows
     }
 }

@@ -60,7 +60,7 @@ fn all(engine: &Engine) -> Vec<Value> {
     let request = serde_json::from_value(json!({"TableName": TABLE})).unwrap();
     let answer = serde_json::to_value(engine.database.scan(request).unwrap()).unwrap();
     let mut items = answer["Items"].as_array().unwrap().clone();
-    items.sort_by_key(ToString::to_string);
+    items.sort_by_key(|item| (item["FullPath"].to_string(), item["Key"].to_string()));
     items
 }
 

@@ -2,9 +2,9 @@
 
 use aws_sdk_lambda::Client;
 
-use super::mapping::{Mapping, RETRIES, TIME_OUT, judge, judge_queue, seconds, service};
+use super::judge::{RETRIES, TIME_OUT, judge, judge_queue, seconds, service};
 use super::report::{Found, NotChecked};
-use super::{Because, Function, Reads, Source, lambda};
+use super::{Because, Function, Mapping, Reads, Source, lambda};
 use crate::table::{Difference, Error, Severity, Tables};
 
 /// A function as Lambda tells of it.

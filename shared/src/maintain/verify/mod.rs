@@ -22,6 +22,8 @@ mod filter;
 #[cfg(feature = "lambda")]
 mod function;
 #[cfg(feature = "lambda")]
+mod judge;
+#[cfg(feature = "lambda")]
 mod lambda;
 #[cfg(feature = "lambda")]
 mod mapping;

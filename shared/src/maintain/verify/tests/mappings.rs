@@ -1,9 +1,9 @@
 //! A mapping as it must be, and each way of being another.
 
-use super::super::Reads;
 use super::super::filter::passes;
 use super::super::function::{Facts, judge_function};
-use super::super::mapping::{Mapping, judge, judge_queue};
+use super::super::judge::{judge, judge_queue};
+use super::super::{Mapping, Reads};
 use super::only;
 use crate::table::Severity::{Advice, Broken, Degraded, Note};
 use crate::table::{Difference, Severity};

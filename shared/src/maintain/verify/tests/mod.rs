@@ -5,6 +5,7 @@ mod buckets;
 mod mappings;
 mod running;
 mod tables;
+mod world;
 
 use crate::table::{Difference, Severity};
 

@@ -1,138 +1,17 @@
 //! Whole runs: DynamoDB by the embedded engine, Lambda and S3 by canned answers.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_lambda::Client;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::aws::{Answer, Asked, good_bucket, lambda_error, s3_error, sdk};
-use crate::clock::Clock;
-use crate::config::S3Location;
-use crate::engine::{Engine, refusal};
-use crate::maintain::verify::{
-    Because, Function, Holds, Place, Reads, Settings, Source, Verified, Verify, mappings,
-};
-use crate::maintain::{Report, Run};
+use super::aws::{good_bucket, lambda_error, s3_error, sdk};
+use super::world::{LACKING, World, aws, found, reader, unread};
+use crate::engine::refusal;
+use crate::maintain::Report;
+use crate::maintain::verify::{Because, Verify, mappings};
 use crate::table::{Kind, Spec, Tables};
 use crate::watch::log::MappingFacts;
-
-const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:failures";
-
-/// The state table `state` with a function that keeps its watch log, and a spool.
-struct World {
-    engine: Engine,
-    clock: Clock,
-    stream: String,
-    settings: Settings,
-}
-
-impl World {
-    async fn new() -> Self {
-        let (engine, clock) = (Engine::new(), Clock::simulated(SystemTime::UNIX_EPOCH));
-        let spec = Spec::new(Kind::State, "state").unwrap().with_protection(true);
-        let tables = Tables::new(engine.client(), clock.clone(), Tables::WAIT);
-        let created = tables.create(&spec, &|_| {}).await.unwrap();
-        engine.sent();
-        let location = S3Location {
-            bucket: "b".to_owned(),
-            prefix: "spool".to_owned(),
-            ..S3Location::default()
-        };
-        let settings = Settings {
-            tables: vec![spec],
-            functions: vec![Function {
-                name: "watch".to_owned(),
-                reads: Reads::Watch,
-                source: Source::Table("state".to_owned()),
-            }],
-            places: vec![Place {
-                location,
-                holds: Holds::Spool,
-            }],
-        };
-        Self {
-            engine,
-            clock,
-            stream: created.stream_arn.unwrap(),
-            settings,
-        }
-    }
-
-    fn time(&self, seconds: u64) -> Run {
-        let stop = self.clock.instant() + Duration::from_secs(seconds);
-        Run {
-            last_call: stop,
-            stop,
-            dry_run: false,
-        }
-    }
-
-    async fn run(&self, answer: impl Fn(&str) -> Answer + Send + Sync + 'static) -> (Verified, Asked) {
-        let (sdk, asked) = sdk(answer);
-        let tables = Tables::new(self.engine.client(), self.clock.clone(), Tables::WAIT);
-        let verify = Verify::new(self.settings.clone(), tables, self.clock.clone())
-            .with_lambda(Client::new(&sdk))
-            .with_s3(sdk);
-        (verify.run(self.time(100)).await, asked)
-    }
-
-    /// The mapping from the table, as the template makes it.
-    fn mapping(&self) -> Value {
-        json!({
-            "UUID": "feed", "EventSourceArn": self.stream, "State": "Enabled", "LastProcessingResult": "OK",
-            "StartingPosition": "TRIM_HORIZON", "BatchSize": 500, "MaximumBatchingWindowInSeconds": 0,
-            "ParallelizationFactor": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"],
-            "BisectBatchOnFunctionError": true, "MaximumRetryAttempts": 300, "MaximumRecordAgeInSeconds": 82800,
-            "TumblingWindowInSeconds": 0, "DestinationConfig": {"OnFailure": {"Destination": QUEUE}},
-        })
-    }
-}
-
-/// The mapping from the failure queue.
-fn reader() -> Value {
-    json!({"UUID": "failures", "EventSourceArn": QUEUE, "State": "Enabled", "BatchSize": 10,
-        "FunctionResponseTypes": ["ReportBatchItemFailures"]})
-}
-
-/// A function of this time-out with these mappings, and a bucket as it must be.
-fn aws(time_out: u64, mappings: Vec<Value>) -> impl Fn(&str) -> Answer + Send + Sync + 'static {
-    move |line| {
-        if line.contains("/functions/watch/configuration") {
-            (200, json!({"Timeout": time_out, "State": "Active"}).to_string())
-        } else if line.contains("/event-source-mappings/?FunctionName=watch") {
-            // A page each.
-            let at = line
-                .split_once("Marker=")
-                .map_or(0, |(_, at)| at.parse().unwrap());
-            let next = (at + 1 < mappings.len()).then(|| (at + 1).to_string());
-            (
-                200,
-                json!({"EventSourceMappings": mappings.get(at).into_iter().collect::<Vec<_>>(), "NextMarker": next}).to_string(),
-            )
-        } else {
-            good_bucket(line)
-        }
-    }
-}
-
-fn found(verified: &Verified) -> Vec<(&str, &str)> {
-    let one = |drift: &crate::maintain::verify::Drift| drift.difference.code;
-    verified
-        .drifts
-        .iter()
-        .map(|drift| (drift.resource.as_str(), one(drift)))
-        .collect()
-}
-
-fn unread(verified: &Verified) -> Vec<(&str, Because)> {
-    verified
-        .not_checked
-        .iter()
-        .map(|one| (one.what, one.because))
-        .collect()
-}
-
-const LACKING: (&str, Because) = ("DescribeContinuousBackups", Because::Lacking);
 
 #[tokio::test(start_paused = true)]
 async fn what_is_as_it_must_be_is_told_so_and_only_read() {
