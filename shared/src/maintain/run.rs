@@ -122,6 +122,7 @@ impl Maintain {
             ),
             client: client.clone(),
             table: watch.table.clone(),
+            transport: watch.source,
             retention: maintain.retention,
             #[cfg(feature = "lambda")]
             function: maintain.function.clone(),
