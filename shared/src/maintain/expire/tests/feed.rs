@@ -1,13 +1,10 @@
-//! The table's stream, and an appender that gets it, batch by batch.
+//! The table's stream, and the handler that gets it, batch by batch.
 
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::watch::event::{Delete, Operation};
-use crate::watch::log::{Appender, Incoming, Inline, Log, LogSpec, Pace};
-use crate::watch::position::Number;
-use crate::watch::record::{Json, Order, Read};
-use crate::watch::{Cause, Notice, Start, WatchParams, Watches};
+use crate::watch::log::{Appender, Inline, Log, LogSpec, Pace};
+use crate::watch::{Cause, Delete, Notice, Operation, Start, WatchParams, Watches, feed};
 
 pub(super) const LOGS: &str = "tidewatch-watch-log";
 pub(super) const STREAM: &str =
@@ -18,9 +15,14 @@ pub(super) struct Feed {
     engine: Engine,
     clock: Clock,
     log: Log,
-    appender: Mutex<Arc<Appender>>,
+    handler: Mutex<Arc<feed::Feed>>,
     /// Where the stream is read on, and how many records there were.
     read: Mutex<(Option<String>, u64)>,
+}
+
+fn handler(log: &Log, clock: &Clock) -> feed::Feed {
+    let appender = Appender::new(log.clone(), Inline::None);
+    feed::Feed::new(appender, TABLE, Layout::Teleport, clock.clone())
 }
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
@@ -54,7 +56,7 @@ impl Feed {
         Self {
             engine: engine.clone(),
             clock: clock.clone(),
-            appender: Mutex::new(Arc::new(Appender::new(log.clone(), Inline::None))),
+            handler: Mutex::new(Arc::new(handler(&log, clock))),
             log,
             read: Mutex::default(),
         }
@@ -73,15 +75,19 @@ impl Feed {
 
     /// Another environment gets the stream from now on.
     pub(super) fn restart(&self) {
-        *self.appender.lock().unwrap() = Arc::new(Appender::new(self.log.clone(), Inline::None));
+        *self.handler.lock().unwrap() = Arc::new(handler(&self.log, &self.clock));
     }
 
-    pub(super) fn appender(&self) -> Arc<Appender> {
-        Arc::clone(&self.appender.lock().unwrap())
+    /// Records were lost up to now.
+    pub(super) async fn lose(&self, id: &str) {
+        let stop = self.clock.instant() + secs(60);
+        let appender = Appender::new(self.log.clone(), Inline::None);
+        let lost = appender.break_all("lost", id, Some(self.clock.now()), stop);
+        lost.await.unwrap();
     }
 
     /// What the stream has by now that was not taken yet: without old images, as an attached table's stream.
-    pub(super) fn take(&self) -> Vec<Incoming> {
+    pub(super) fn take(&self) -> Vec<Value> {
         let database = &self.engine.database;
         let mut read = self.read.lock().unwrap();
         let iterator = read.0.take().unwrap_or_else(|| {
@@ -104,28 +110,29 @@ impl Feed {
             .unwrap();
         let got = serde_json::to_value(got).unwrap();
         read.0 = got["NextShardIterator"].as_str().map(str::to_owned);
-        let mut batch = Vec::new();
-        for record in got["Records"].as_array().unwrap() {
-            let text = record.to_string();
-            let json: Json<'_> = serde_json::from_str(&text).unwrap();
-            let mut parts = json.parts(1.0);
-            parts.created = Some(self.clock.now());
-            parts.old = None;
+        let mut batch = got["Records"].as_array().unwrap().clone();
+        let created = self.clock.now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        for record in &mut batch {
             read.1 += 1;
-            let Read::Change(record) =
-                parts.read(&Layout::Teleport, Order::Sequence(Number::from(1000 + read.1)))
-            else {
-                panic!("a record that is no change")
-            };
-            batch.push(Incoming::Record(record));
+            record["eventSource"] = json!("aws:dynamodb");
+            record["eventSourceARN"] = json!(STREAM);
+            let change = record["dynamodb"].as_object_mut().unwrap();
+            change.remove("OldImage");
+            change.insert("ApproximateCreationDateTime".to_owned(), json!(created));
+            change.insert("SequenceNumber".to_owned(), json!((1000 + read.1).to_string()));
         }
         batch
     }
 
-    /// Appends a batch.
-    pub(super) async fn append(&self, batch: &[Incoming]) {
-        let stop = self.clock.instant() + secs(60);
-        self.appender().append(STREAM, batch, stop).await.unwrap();
+    /// Hands a batch over.
+    pub(super) async fn append(&self, batch: &[Value]) {
+        let handler = Arc::clone(&self.handler.lock().unwrap());
+        let payload = json!({"Records": batch}).to_string();
+        let handled = handler
+            .handle(&payload, self.clock.instant() + secs(60))
+            .await
+            .unwrap();
+        assert_eq!(handled.failed.len(), 0, "{:?}", handled.report);
     }
 
     /// Delivers what the stream has.

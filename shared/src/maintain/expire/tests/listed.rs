@@ -2,7 +2,6 @@
 
 use super::volume::{DUE, leases, load, only_live_are_left};
 use super::*;
-use crate::watch::log::Incoming;
 
 /// A table whose list is full.
 async fn filled(seed: u64) -> World {
@@ -31,17 +30,17 @@ async fn what_falls_due_is_deleted_and_told_as_expired() {
     let world = filled(1).await;
     let at = now(&world);
     for (key, expires) in [
-        ("/a", Some(at + 3)),
-        ("/b", Some(at + 14)),
+        ("/a", Some(at + 13)),
+        ("/b", Some(at + 24)),
         ("/c", Some(at + 900)),
         ("/never", None),
     ] {
         world.put(key, expires).await;
     }
-    world.put(".locks/a", Some(at + 3)).await;
-    world.put(".fences/a", Some(at + 3)).await;
-    world.put("/gone", Some(at + 3)).await;
-    world.put("/kept", Some(at + 3)).await;
+    world.put(".locks/a", Some(at + 13)).await;
+    world.put(".fences/a", Some(at + 13)).await;
+    world.put("/gone", Some(at + 13)).await;
+    world.put("/kept", Some(at + 13)).await;
     world.feed().deliver().await;
     let backend = world.backend(&world.engine.beside());
     backend.delete(&key("/gone")).await.unwrap();
@@ -198,7 +197,7 @@ fn the_list_survives_what_happens_to_the_stream() {
 async fn troubled(seed: u64) -> Result<(), String> {
     let world = filled(seed).await;
     let random = world.random.clone();
-    let mut late: Vec<(i64, Vec<Incoming>)> = Vec::new();
+    let mut late: Vec<(i64, Vec<Value>)> = Vec::new();
     let mut expected = BTreeMap::new();
     let begun = now(&world);
     for round in 0..40 {
@@ -211,12 +210,8 @@ async fn troubled(seed: u64) -> Result<(), String> {
         let batch = world.feed().take();
         match random.below(8) {
             0 => {
-                let appender = world.feed().appender();
-                let id = format!("lost {round}");
                 world.clock.sleep(millis(random.below(20_000))).await;
-                let stop = world.clock.instant() + secs(60);
-                let lost = world.clock.now();
-                appender.break_all("lost", &id, Some(lost), stop).await.unwrap();
+                world.feed().lose(&format!("lost {round}")).await;
             }
             1 => {
                 world.feed().append(&batch).await;
