@@ -73,7 +73,8 @@ impl Rate {
             return Duration::ZERO;
         }
         // Tokio's clock counts milliseconds.
-        Duration::try_from_secs_f64(-level.left / per_second).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(-level.left / per_second)
+            .unwrap_or(Duration::MAX)
             .saturating_add(Duration::from_millis(1))
     }
 }

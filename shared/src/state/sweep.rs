@@ -314,8 +314,16 @@ mod tests {
 
     #[test]
     fn fractions_count() {
-        let at = |millis| last_past(SystemTime::UNIX_EPOCH + Duration::from_millis(millis), Duration::from_secs(1));
+        let at = |millis| {
+            last_past(
+                SystemTime::UNIX_EPOCH + Duration::from_millis(millis),
+                Duration::from_secs(1),
+            )
+        };
         // An item that expires at 9 is due once the clock is past 10.
-        assert_eq!([at(10_000), at(10_001), at(10_999), at(11_000), at(11_001)], [8, 9, 9, 9, 10]);
+        assert_eq!(
+            [at(10_000), at(10_001), at(10_999), at(11_000), at(11_001)],
+            [8, 9, 9, 9, 10]
+        );
     }
 }

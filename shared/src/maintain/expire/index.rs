@@ -82,7 +82,9 @@ impl Sweep<'_> {
 /// Takes what is known to be the oldest: nothing in what was not read of a shard comes before the last that was.
 fn first(shards: &mut [Shard]) -> Vec<Expiring> {
     let ends = shards.iter().filter(|shard| !shard.is_read);
-    let known = ends.map(|shard| shard.found.back().map(|last| last.expires)).min();
+    let known = ends
+        .map(|shard| shard.found.back().map(|last| last.expires))
+        .min();
     let mut due = Vec::new();
     for shard in shards {
         let is_known = |seen: &Expiring| known.is_none_or(|known| Some(seen.expires) <= known);

@@ -40,9 +40,8 @@ impl Sweep<'_> {
                 break;
             }
             let page = self.page(&progress).await?;
-            let is_due = |seen: &&Expiring| {
-                self.takes(&seen.key) && seen.is_past(self.latest(Some(&seen.key)))
-            };
+            let is_due =
+                |seen: &&Expiring| self.takes(&seen.key) && seen.is_past(self.latest(Some(&seen.key)));
             let mut due: Vec<Expiring> = page.items.iter().filter(is_due).cloned().collect();
             due.sort_unstable_by(|a, b| a.order().cmp(&b.order()));
             if !self.delete_all(&due).await? {
