@@ -124,7 +124,7 @@ impl Maintain {
             table: watch.table.clone(),
             retention: maintain.retention,
             #[cfg(feature = "lambda")]
-            function: maintain.function.clone(),
+            function: maintain.feed.clone(),
             #[cfg(feature = "lambda")]
             lambda: lambda.clone(),
         });
