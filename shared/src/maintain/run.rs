@@ -125,7 +125,7 @@ impl Maintain {
             transport: watch.source,
             retention: maintain.retention,
             #[cfg(feature = "lambda")]
-            function: maintain.function.clone(),
+            function: maintain.feed.clone(),
             #[cfg(feature = "lambda")]
             lambda: lambda.clone(),
         });

@@ -6,7 +6,7 @@
 //! | table | found by | what tells watchers that it expired |
 //! |---|---|---|
 //! | partitioned (owned) | its index `expiry`: what is read is what is due | the old image in its stream |
-//! | Teleport's layout (attached), with a watch log | the log's due list ([`Sweeps`]), and a read of each key | a note in the log's table, put before the delete |
+//! | Teleport's layout (attached), with a watch log | the log's due list ([`Sweeps`](crate::watch::log::Sweeps)), and a read of each key | a note in the log's table, put before the delete |
 //! | Teleport's layout, without | a scan, at the pace that is set; it goes on where the last run was | nothing: `unknown` |
 //!
 //! An owned table needs no notes, nor a transaction with a marker: we create it with a stream of new and old images, and
@@ -29,7 +29,7 @@
 //! place of a scan is moved on the revision that was read.
 
 mod index;
-
+mod list;
 mod progress;
 mod report;
 mod scan;

@@ -151,8 +151,13 @@ impl Sweep<'_> {
                 ErrorKind::AlreadyExists | ErrorKind::IncorrectRevision | ErrorKind::OutcomeUnknown => {
                     let purpose = progress.place.purpose;
                     match self.kept().await? {
-                        Some(other) if self.is_ours(&other, purpose) => *progress = other,
-                        // Somebody reads for something else: each goes on, and the last one is remembered.
+                        Some(other)
+                            if self.is_ours(&other, purpose) && other.place.begun >= progress.place.begun =>
+                        {
+                            *progress = other;
+                        }
+                        // Somebody reads for something else, or began before there was reason to: each goes on, and
+                        // the last one is remembered.
                         other => progress.revision = other.and_then(|other| other.revision),
                     }
                 }

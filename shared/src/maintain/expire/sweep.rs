@@ -1,7 +1,7 @@
 //! A run: its passes, and the deletes of each.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::stream::{self, StreamExt};
 
@@ -29,8 +29,10 @@ pub(super) struct Sweep<'a> {
     pub(super) run: Run,
     pub(super) rate: Rate,
     pub(super) report: Report,
-    /// What was settled of chunks of the list that are still there, with the expiry that they name.
-    pub(super) settled: HashMap<Key, i64>,
+    /// What was settled of chunks of the list that still stand, and when it was looked at.
+    pub(super) settled: HashMap<Key, SystemTime>,
+    /// The time was over before something could be sent.
+    pub(super) late: bool,
     /// Where a scan that fills the list is.
     pub(super) filling: Option<Progress>,
 }
@@ -43,6 +45,7 @@ impl<'a> Sweep<'a> {
             rate: Rate::new(expire.backend.clock(), expire.settings.units_per_second),
             report: Report::new(expire.found_by(), run.dry_run),
             settled: HashMap::new(),
+            late: false,
             filling: None,
         }
     }
@@ -52,10 +55,10 @@ impl<'a> Sweep<'a> {
     }
 
     pub(super) async fn run(&mut self) -> Result<(), Error> {
-        match self.report.found_by {
-            FoundBy::Index => self.repeat_index().await,
-            FoundBy::Scan => self.repeat_scan().await,
-            FoundBy::List => self.repeat_scan().await,
+        match (self.report.found_by, &self.expire.log) {
+            (FoundBy::Index, _) => self.repeat_index().await,
+            (FoundBy::List, Some(log)) => self.repeat_list(log).await,
+            _ => self.repeat_scan().await,
         }
     }
 
@@ -75,12 +78,20 @@ impl<'a> Sweep<'a> {
         self.report.passes += 1;
         self.report.complete = match done {
             Ok(complete) => complete && self.failures() == failures,
-            Err(error) if error.is_lasting() => return Err(error),
             Err(error) => {
-                self.report.failed(&error);
+                self.failed(error)?;
                 false
             }
         };
+        Ok(())
+    }
+
+    /// Counts a failure that does not last.
+    pub(super) fn failed(&mut self, error: Error) -> Result<(), Error> {
+        if error.is_lasting() {
+            return Err(error);
+        }
+        self.report.failed(&error);
         Ok(())
     }
 
@@ -105,7 +116,7 @@ impl<'a> Sweep<'a> {
 
     /// Whether anything more may be begun.
     pub(super) fn goes_on(&self) -> bool {
-        self.clock().instant() < self.run.last_call
+        !self.late && self.clock().instant() < self.run.last_call
     }
 
     pub(super) fn clock(&self) -> &'a Clock {
@@ -163,7 +174,7 @@ impl<'a> Sweep<'a> {
             }
             self.delete(batch).await?;
         }
-        Ok(true)
+        Ok(!self.late)
     }
 
     /// Deletes items that are due, oldest first, and answers what became of each; none where that is not known. A dry run
@@ -179,8 +190,11 @@ impl<'a> Sweep<'a> {
             return Ok(vec![Some(Removal::Deleted); found.len()]);
         }
         let this = &*self;
-        let work = stream::iter(found).map(|seen| async move {
-            if !this.rate.ready(this.run.stop).await {
+        // One after the other, so that they go in order.
+        let ready =
+            stream::iter(found).then(|seen| async move { (seen, this.rate.ready(this.run.stop).await) });
+        let work = ready.map(|(seen, is_ready)| async move {
+            if !is_ready {
                 return None;
             }
             let removed = this.table().remove_expired(seen, this.margin(&seen.key)).await;
@@ -208,7 +222,10 @@ impl<'a> Sweep<'a> {
                     lasting = lasting.or(Some(error).filter(Error::is_lasting));
                     None
                 }
-                None => None,
+                None => {
+                    self.late = true;
+                    None
+                }
             };
             removals.push(removed);
         }
