@@ -86,7 +86,7 @@ impl Feed {
         lost.await.unwrap();
     }
 
-    /// What the stream has by now that was not taken yet: without old images, as an attached table's stream.
+    /// What the stream has by now that was not taken yet.
     pub(super) fn take(&self) -> Vec<Value> {
         let database = &self.engine.database;
         let mut read = self.read.lock().unwrap();
@@ -111,17 +111,39 @@ impl Feed {
         let got = serde_json::to_value(got).unwrap();
         read.0 = got["NextShardIterator"].as_str().map(str::to_owned);
         let mut batch = got["Records"].as_array().unwrap().clone();
-        let created = self.clock.now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-        for record in &mut batch {
-            read.1 += 1;
-            record["eventSource"] = json!("aws:dynamodb");
-            record["eventSourceARN"] = json!(STREAM);
-            let change = record["dynamodb"].as_object_mut().unwrap();
-            change.remove("OldImage");
-            change.insert("ApproximateCreationDateTime".to_owned(), json!(created));
-            change.insert("SequenceNumber".to_owned(), json!((1000 + read.1).to_string()));
-        }
         batch
+            .iter_mut()
+            .for_each(|record| self.stamp(record, &mut read.1));
+        batch
+    }
+
+    /// Makes a record one of this stream's, made now: without an old image, as an attached table's are.
+    fn stamp(&self, record: &mut Value, count: &mut u64) {
+        *count += 1;
+        let created = self.clock.now().duration_since(UNIX_EPOCH).unwrap();
+        record["eventSource"] = json!("aws:dynamodb");
+        record["eventSourceARN"] = json!(STREAM);
+        let change = record["dynamodb"].as_object_mut().unwrap();
+        change.remove("OldImage");
+        change.insert(
+            "ApproximateCreationDateTime".to_owned(),
+            json!(created.as_secs_f64()),
+        );
+        change.insert("SequenceNumber".to_owned(), json!((1000 + *count).to_string()));
+    }
+
+    /// Tells of items that were put past the table's stream.
+    pub(super) async fn tell(&self, items: Vec<Value>) {
+        let records = items.into_iter().map(|item| {
+            let keys = json!({"HashKey": item["HashKey"], "FullPath": item["FullPath"]});
+            let mut record = json!({"eventName": "MODIFY", "dynamodb": {"Keys": keys, "NewImage": item}});
+            self.stamp(&mut record, &mut self.read.lock().unwrap().1);
+            record
+        });
+        let batch: Vec<Value> = records.collect();
+        if !batch.is_empty() {
+            self.append(&batch).await;
+        }
     }
 
     /// Hands a batch over.

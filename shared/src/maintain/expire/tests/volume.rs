@@ -6,32 +6,37 @@ use crate::state::Partitioned;
 const LIVE: u64 = 100_000;
 pub(super) const DUE: u64 = 100;
 
-/// Loads leases by the engine's own import: through the SDK it would take minutes.
-pub(super) fn load(world: &World, leases: impl Iterator<Item = (String, i64)>) {
-    let item = |(key, expires): (String, i64)| {
-        let primary = world.layout.primary(&Key::from(key.as_str())).unwrap();
-        let text = |name: &str| primary[name].as_s().unwrap().clone();
-        let (hash, sort) = (world.layout.partition_name(), world.layout.sort_name());
-        let seconds = START.as_secs().checked_add_signed(expires).unwrap();
-        let mut item = json!({
-            hash: {"S": text(hash)}, sort: {"S": text(sort)}, "Value": {"B": "dg=="},
-            "Expires": {"N": seconds.to_string()}, "Timestamp": {"N": "1799990000"},
-            "Revision": {"S": format!("{:08}-0000-4000-8000-000000000000", world.random.below(100_000_000))},
-        });
-        if let Layout::Partitioned(_) = world.layout {
-            let shard = Partitioned::expiry_shard(key.as_bytes());
-            item["ExpiryShard"] = json!({"N": shard.to_string()});
-        }
-        serde_json::from_value::<dynoxide::Item>(item).unwrap()
-    };
-    let database = &world.engine.database;
-    database.enable_bulk_loading().unwrap();
-    let all: Vec<_> = leases.map(item).collect();
-    for items in all.chunks(1000) {
-        let done = database.import_items(TABLE, items.to_vec(), dynoxide::ImportOptions::default());
+/// An item as it is stored: it expires so many seconds from the second that the test began in.
+fn lease(world: &World, key: &str, expires: i64) -> Value {
+    let primary = world.layout.primary(&Key::from(key)).unwrap();
+    let text = |name: &str| primary[name].as_s().unwrap().clone();
+    let (hash, sort) = (world.layout.partition_name(), world.layout.sort_name());
+    let seconds = START.as_secs().checked_add_signed(expires).unwrap();
+    let mut item = json!({
+        hash: {"S": text(hash)}, sort: {"S": text(sort)}, "Value": {"B": "dg=="},
+        "Expires": {"N": seconds.to_string()}, "Timestamp": {"N": "1799990000"},
+        "Revision": {"S": world.random.uuid().to_string()},
+    });
+    if let Layout::Partitioned(_) = world.layout {
+        let shard = Partitioned::expiry_shard(key.as_bytes());
+        item["ExpiryShard"] = json!({"N": shard.to_string()});
+    }
+    item
+}
+
+/// Puts leases by the engine's own import, which leaves nothing in the stream: through the SDK it would take minutes, and
+/// each write takes the engine longer the more there is in its stream. Answers the items.
+pub(super) fn load(world: &World, leases: impl Iterator<Item = (String, i64)>) -> Vec<Value> {
+    let items: Vec<Value> = leases.map(|(key, expires)| lease(world, &key, expires)).collect();
+    for some in items.chunks(1000) {
+        let some = some
+            .iter()
+            .map(|item| serde_json::from_value(item.clone()).unwrap());
+        let options = dynoxide::ImportOptions::default();
+        let done = world.engine.database.import_items(TABLE, some.collect(), options);
         done.unwrap();
     }
-    database.disable_bulk_loading().unwrap();
+    items
 }
 
 /// Live leases and due ones, at a second of the test.
