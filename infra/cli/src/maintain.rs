@@ -131,7 +131,7 @@ async fn configured(global: &Global) -> Result<(Config, MaintainConfig), Failure
 
 /// What a task deletes; none for one that deletes nothing, or only what was delivered.
 fn changes(task: Task, section: &MaintainConfig, config: &Config) -> Option<String> {
-    let table = &section.state.table;
+    let table = section.state.as_ref().map_or("", |state| state.table.as_str());
     match task {
         Task::Expire => Some(format!("deletes what has expired from the table {table}\n")),
         Task::Locks => Some(format!(

@@ -69,7 +69,7 @@ impl Maintain {
     /// The state table, if it has more than leases, its watch log and its mapping.
     fn of_state(&self) -> Settings {
         let watch = self.document.watch.as_ref();
-        let state = &self.config.state;
+        let state = &self.state;
         let swept = self.config.expire != ExpireConfig::default();
         let state = swept.then_some((&state.table, &state.layout));
         let state = watch.map(|watch| (&watch.table, &watch.layout)).or(state);

@@ -217,6 +217,16 @@ async fn what_is_not_configured_is_named() {
         Random::seeded(1),
     );
     assert_eq!(refused.unwrap_err(), StartError::NotConfigured);
+    let nowhere = Config::parse("maintain: { expire: { every: 5s } }", "t", []).unwrap();
+    let refused = Maintain::new(
+        &nowhere,
+        &BTreeMap::new(),
+        &sdk(&world.engine),
+        world.clock.clone(),
+        Random::seeded(1),
+    );
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("`maintain.state.table`"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]
