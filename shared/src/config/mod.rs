@@ -265,12 +265,11 @@ impl Config {
         #[cfg(not(feature = "dynamodb"))]
         section.refuse("watch", "needs a build with the feature `watch`");
         #[cfg(feature = "dynamodb")]
-        let maintain = maintained
-            .then(|| {
-                section.section("maintain", |section| {
-                    MaintainConfig::read(section, watch.as_ref())
-                })
-            });
+        let maintain = maintained.then(|| {
+            section.section("maintain", |section| {
+                MaintainConfig::read(section, watch.as_ref())
+            })
+        });
         #[cfg(not(feature = "dynamodb"))]
         section.pass_over("maintain");
         if forwards && quarantine.is_none() && section.is_clean("quarantine") {

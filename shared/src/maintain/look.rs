@@ -118,8 +118,7 @@ impl Maintain {
         match Box::pin(canary.run(run)).await {
             Ok(report) => {
                 let missing = report.sinks.iter().any(|sink| sink.verdict == Verdict::Missing);
-                let error = report.error.clone();
-                Done::of(&report, error).finding(missing)
+                Done::of(&report, report.error()).finding(missing)
             }
             Err(error) => Done::failed(error),
         }

@@ -158,4 +158,12 @@ async fn the_canary_looks_where_the_document_says() {
         missing.found && metric(&missing, "canary_missing") == 1.0,
         "{missing:?}"
     );
+    assert!(missing.error.is_none(), "{missing:?}");
+    // Where it cannot look, nothing is missing, and that is no success.
+    std::fs::remove_dir_all(world.dir.path().join("a")).ok();
+    world.write("a", "no folder");
+    let blind = world.run(&owned, Order::of(Task::Canary)).await;
+    let figures = ["canary_missing", "canary_looked", "canary_failed"].map(|name| metric(&blind, name));
+    assert_eq!(figures, [0.0, 0.0, 1.0], "{blind:?}");
+    assert!(blind.error.is_some_and(|error| error.starts_with("sink a: ")) && !blind.complete,);
 }
