@@ -81,7 +81,7 @@ impl Maintain {
         if self.lakes.is_empty() {
             return Done::lacking(Task::Lake, "a sink with format=parquet among the `sinks`");
         }
-        let report = super::lake::file(&self.lakes, run).await;
+        let report = super::lake::file(&self.lakes, &self.clock, run).await;
         let error = report.error();
         Done::of(&report, error)
     }

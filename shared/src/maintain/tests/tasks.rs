@@ -3,6 +3,7 @@
 use super::*;
 use crate::audit::log::Dynamo;
 use crate::maintain::Ended;
+use crate::maintain::lake::share;
 use crate::state::{Item, Partitioned};
 
 const DOCUMENT: &str = "
@@ -105,6 +106,19 @@ async fn locks_are_released_and_the_task_keeps_its_own() {
         "{outcome:?}"
     );
     assert!(world.engine.operations().iter().any(|sent| sent == "DeleteItem"));
+}
+
+/// The first of them must not have it all.
+#[test]
+fn lakes_share_the_time() {
+    let now = clock().instant();
+    let stop = now + 90 * SECOND;
+    let first = share(now, stop, 3);
+    assert_eq!(first, now + 30 * SECOND);
+    // The first left some of its own.
+    assert_eq!(share(now + 10 * SECOND, stop, 2), now + 50 * SECOND);
+    assert_eq!(share(first, stop, 1), stop);
+    assert_eq!(share(stop + SECOND, stop, 2), stop + SECOND);
 }
 
 /// What was not looked at is no success, and nothing is written: neither a lease.
