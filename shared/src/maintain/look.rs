@@ -3,17 +3,17 @@
 use super::canary::Canary;
 use super::outcome::Done;
 use super::run::Maintain;
-use super::verify::{Function, Holds, Place, Reads, Settings, Source, Verified, Verify};
+use super::verify::{Function, Holds, NotChecked, Place, Reads, Settings, Source, Verified, Verify};
 use super::{Run, Task, Verdict};
 use crate::audit::log::Dynamo;
-use crate::config::{ExpireConfig, ObjectsUri};
+use crate::config::{ExpireConfig, ObjectsUri, WatchConfig};
 use crate::redrive::gaps::Look;
 use crate::state::Layout;
 use crate::table::{Kind, Spec, Tables};
 use crate::watch::log::Transport;
 
 impl Maintain {
-    /// Each table is looked at in its region.
+    /// Each table is looked at in its region. By which key a table is encrypted is not compared: no setting names one.
     pub(super) async fn verify(&self, run: Run) -> Done {
         let mut verified = Verified::default();
         for (settings, client) in [(self.of_audit(), &self.audit), (self.of_state(), &self.client)] {
@@ -28,10 +28,40 @@ impl Maintain {
             verified.drifts.extend(found.drifts);
             verified.not_checked.extend(found.not_checked);
         }
+        verified.not_checked.extend(self.unset());
         let worst = |drift: &super::verify::Drift| std::cmp::Reverse(drift.difference.severity);
         verified.drifts.sort_by_key(worst);
         let drifts = verified.failing() > 0;
         Done::of(&verified, None).finding(drifts)
+    }
+
+    /// What the document shows to be there, while the section does not say where.
+    fn unset(&self) -> impl Iterator<Item = NotChecked> {
+        let (config, document) = (&self.config, &self.document);
+        let forwards = document.quarantine.is_some();
+        let streamed = |watch: &WatchConfig| watch.source == Transport::Stream;
+        let watches = document.watch.as_ref().is_some_and(streamed);
+        let parts = [
+            (
+                forwards && config.audit.is_none(),
+                "the audit table",
+                "maintain.audit.table",
+            ),
+            (
+                forwards && config.function.is_none(),
+                "the function that forwards",
+                "maintain.function",
+            ),
+            (
+                watches && config.feed.is_none(),
+                "the function that feeds the watch log",
+                "maintain.feed",
+            ),
+        ];
+        let unset = |(unset, resource, setting): (bool, &str, &str)| {
+            unset.then(|| NotChecked::unset(resource, setting))
+        };
+        parts.into_iter().filter_map(unset)
     }
 
     /// The audit table, its mapping, and all places.

@@ -143,6 +143,32 @@ async fn what_must_be_is_compared_without_a_lease() {
     assert!(sent.iter().all(|sent| sent.starts_with("Describe")), "{sent:?}");
 }
 
+/// To have looked at nothing is no success.
+#[tokio::test(start_paused = true)]
+async fn what_no_setting_names_is_not_taken_for_looked_at() {
+    let world = World::new().await;
+    let audit = DOCUMENT.replace("  audit: { table: teleport.audit }\n", "");
+    let watch = "
+watch: { table: state, layout: teleport, log: { table: log } }
+maintain: {}
+";
+    let audited = ["maintain.audit.table", "maintain.function"];
+    for (document, settings) in [(audit.as_str(), &audited[..]), (watch, &["maintain.feed"])] {
+        let maintain = world.maintain(document);
+        let outcome = world.run(&maintain, Order::of(Task::Verify)).await;
+        assert!(!outcome.complete && outcome.error.is_none(), "{outcome:?}");
+        let unset = outcome.report["not_checked"].as_array().unwrap().iter();
+        let unset: Vec<&str> = unset
+            .filter(|one| one["because"] == "unable")
+            .map(|one| one["reason"].as_str().unwrap())
+            .collect();
+        assert_eq!(unset.len(), settings.len(), "{outcome:?}");
+        for (reason, setting) in unset.iter().zip(settings) {
+            assert!(reason.contains(setting), "{reason}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_canary_looks_where_the_document_says() {
     let world = World::new().await;
