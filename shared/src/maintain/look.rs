@@ -6,7 +6,7 @@ use super::run::Maintain;
 use super::verify::{Function, Holds, NotChecked, Place, Reads, Settings, Source, Verified, Verify};
 use super::{Run, Task, Verdict};
 use crate::audit::log::Dynamo;
-use crate::config::{ExpireConfig, ObjectsUri, WatchConfig};
+use crate::config::{ExpireConfig, ObjectsUri, SinkUri, WatchConfig};
 use crate::redrive::gaps::Look;
 use crate::state::Layout;
 use crate::table::{Kind, Spec, Tables};
@@ -74,7 +74,10 @@ impl Maintain {
             (document.quarantine.clone(), Holds::Failures),
         ];
         let sinks = document.sinks.values();
-        let sinks = sinks.map(|sink| (sink.uri.place(), Holds::Events));
+        let sinks = sinks.map(|sink| match &sink.uri {
+            SinkUri::Lake(place) => (Some(place.clone()), Holds::Lake),
+            other => (other.place(), Holds::Events),
+        });
         let places = kept
             .into_iter()
             .chain(sinks)
