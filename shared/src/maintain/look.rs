@@ -86,6 +86,10 @@ impl Maintain {
                 ObjectsUri::File(_) => None,
             });
         let reads = Reads::Audit { ordered: true };
+        let failures = match &self.config.failures {
+            Some(ObjectsUri::S3(location)) => Some(location.bucket.clone()),
+            _ => None,
+        };
         Settings {
             tables: audit
                 .and_then(|audit| Spec::new(Kind::Audit, &audit.table).ok())
@@ -93,6 +97,7 @@ impl Maintain {
                 .collect(),
             functions: audit
                 .and_then(|audit| of(self.config.function.as_ref(), reads, &audit.table))
+                .map(|function| Function { failures, ..function })
                 .into_iter()
                 .collect(),
             places: places.collect(),
@@ -164,5 +169,6 @@ fn of(name: Option<&String>, reads: Reads, table: &str) -> Option<Function> {
         name: name?.clone(),
         reads,
         source: Source::Table(table.to_owned()),
+        failures: None,
     })
 }

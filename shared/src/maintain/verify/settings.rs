@@ -24,6 +24,8 @@ pub struct Function {
     pub reads: Reads,
     /// Where that comes from.
     pub source: Source,
+    /// The bucket that what Lambda gives up is brought back from; not compared if none, nor for another service.
+    pub failures: Option<String>,
 }
 
 /// What a function does with the records of a stream.
