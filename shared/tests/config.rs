@@ -727,7 +727,7 @@ mod maintain {
             table: "teleport-state".to_owned(),
             layout: Layout::Teleport,
         };
-        assert_eq!(maintain.state, state);
+        assert_eq!(maintain.state, Some(state));
         let expire = ExpireConfig {
             every: Some(Duration::from_secs(5)),
             prefixes: vec![Prefix::component("/nodes"), Prefix::component("/locks")],
@@ -749,7 +749,7 @@ mod maintain {
         let maintain =
             section("maintain: { state: { table: leases, layout: partitioned, namespace: ours } }");
         assert_eq!(
-            maintain.state.layout,
+            maintain.state.unwrap().layout,
             Layout::Partitioned(Partitioned::new("ours").unwrap())
         );
         assert_eq!(maintain.retention, Duration::from_hours(72));
@@ -787,7 +787,6 @@ mod maintain {
         let found: Vec<&str> = faults.0.iter().map(|fault| fault.path.as_str()).collect();
         for path in [
             "maintain.function",
-            "maintain.state",
             "maintain.expire.every",
             "maintain.expire.units_per_second",
             "maintain.expire.prefixes",
@@ -808,6 +807,32 @@ mod maintain {
         // A watch log that is faulty is one fault.
         let faults = parse("watch: { table: x }\nmaintain: {}").unwrap_err();
         assert!(!faults.to_string().contains("maintain"), "{faults}");
+        // What is written is judged, though what is absent is not.
+        let faults = parse("maintain: { state: { layout: teleport } }").unwrap_err();
+        assert!(faults.to_string().contains("maintain.state.table"), "{faults}");
+    }
+
+    /// The deployment tells `forward` by variables what it forwards, and `maintain` alone what it works on.
+    #[test]
+    fn what_only_maintain_is_told_does_not_stop_forward() {
+        let variables = [
+            ("TIDEWATCH_QUARANTINE", "s3://audit/quarantine"),
+            ("TIDEWATCH_SINKS__ARCHIVE__URI", "s3://audit/events"),
+            ("TIDEWATCH_SPOOL", "s3://audit-spool/spool"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let text = "maintain: { expire: { every: 5s, prefixes: /nodes }, function: forward }";
+        let config = Config::parse(text, "t.yaml", variables.clone()).unwrap();
+        assert_eq!((config.sinks.len(), config.maintain.unwrap().state), (1, None));
+        let more = [
+            ("TIDEWATCH_MAINTAIN__STATE__TABLE", "leases"),
+            ("TIDEWATCH_MAINTAIN__STATE__LAYOUT", "teleport"),
+        ];
+        let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::parse(text, "t.yaml", variables.into_iter().chain(more)).unwrap();
+        let maintain = config.maintain.unwrap();
+        assert_eq!(maintain.state.unwrap().table, "leases");
+        assert_eq!(maintain.expire.prefixes, [Prefix::component("/nodes")]);
     }
 }
 

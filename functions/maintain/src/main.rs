@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
         // Where CloudWatch reads metrics, and people the report: nobody gets a schedule's answer.
         let _ = writeln!(std::io::stdout(), "{}", function.metrics(&ran));
         match ran.outcome.error {
-            // The invocation fails, so that Lambda tries again and counts it.
+            // The invocation fails, so that Lambda counts it; the schedule's next run goes on where this one was.
             Some(error) => Err(Error::from(error)),
             None => Ok(RawValue::from_string(serde_json::to_string(&ran.outcome)?)?),
         }

@@ -30,7 +30,9 @@ Tasks: expire deletes what has expired from the state table; locks releases what
 appends gaps that nobody reported; lake files what is staged; drain delivers what waits in the spool; redrive hands over again what
 Lambda gave up; verify compares what is there with what must be; canary tells whether events still come out.
 What a task works on is in the document's section maintain, which the function of that name goes by too. A task that the function
-runs just now is left to it. Records are handed to the function that the section names, or else to this process.
+runs just now is left to it; but expire with --every waits its turn, and the function's sweep gives way to it.
+Records are handed to the function that the section names, or else to this process.
+One document is gone by here, not the versions of `config apply`: what waits for the lake of a sink that was removed, the function files.
 Exit status: 0 nothing is left, or it was only looked at and nothing is due; 3 something is left or found, or another runs the task;
 1 it failed, and the next run goes on where it was.")]
 pub struct MaintainArgs {
@@ -72,7 +74,8 @@ pub async fn run(global: &Global, args: MaintainArgs) -> Result<Exit, Failure> {
     let clock = Clock::system();
     let last_call = clock.instant().checked_add(args.time);
     let last_call = last_call.ok_or_else(|| Failure::usage("--for is too long"))?;
-    let (config, section) = configured(global).await?;
+    let (mut config, section) = configured(global).await?;
+    as_asked(&mut config, &args);
     let sdk = aws_config(global).await?;
     let maintain = Maintain::new(&config, &BTreeMap::new(), &sdk, clock.clone(), Random::system());
     let mut maintain = maintain.map_err(|error| Failure::usage(error.to_string()))?;
@@ -107,6 +110,13 @@ pub async fn run(global: &Global, args: MaintainArgs) -> Result<Exit, Failure> {
     ended(outcome)
 }
 
+/// By hand a pass is one unless somebody says otherwise: a run that repeats itself pushes the function's out.
+fn as_asked(config: &mut Config, args: &MaintainArgs) {
+    if let Some(section) = config.maintain.as_mut().filter(|_| args.task == Task::Expire) {
+        section.expire.every = args.every;
+    }
+}
+
 /// The document, under the global options, and its section.
 async fn configured(global: &Global) -> Result<(Config, MaintainConfig), Failure> {
     let read = document(global).await;
@@ -131,7 +141,7 @@ async fn configured(global: &Global) -> Result<(Config, MaintainConfig), Failure
 
 /// What a task deletes; none for one that deletes nothing, or only what was delivered.
 fn changes(task: Task, section: &MaintainConfig, config: &Config) -> Option<String> {
-    let table = &section.state.table;
+    let table = section.state.as_ref().map_or("", |state| state.table.as_str());
     match task {
         Task::Expire => Some(format!("deletes what has expired from the table {table}\n")),
         Task::Locks => Some(format!(
@@ -177,5 +187,34 @@ fn ended(outcome: Outcome) -> Result<Exit, Failure> {
         Some(error) => Err(Failure::from(format!("{}: {error}", outcome.task))),
         None if outcome.complete && !outcome.found => Ok(Exit::Done),
         None => Ok(Exit::Found),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: MaintainArgs,
+    }
+
+    #[test]
+    fn one_pass_is_made_unless_somebody_says_otherwise() {
+        let text = "maintain: { state: { table: leases, layout: teleport }, expire: { every: 5s } }";
+        for (line, every) in [
+            ("maintain expire --yes", None),
+            ("maintain expire --every 7s", Some(7)),
+            // What the document says is compared with what is there.
+            ("maintain verify", Some(5)),
+        ] {
+            let line: Line = clap::Parser::try_parse_from(line.split(' ')).unwrap();
+            let mut config = Config::parse(text, "t", []).unwrap();
+            as_asked(&mut config, &line.args);
+            let got = config.maintain.unwrap().expire.every;
+            assert_eq!(got, every.map(Duration::from_secs));
+        }
     }
 }

@@ -19,8 +19,9 @@ pub struct MaintainConfig {
     pub feed: Option<String>,
     /// Where Lambda puts what it gave up; without it no redrive.
     pub failures: Option<ObjectsUri>,
-    /// The state table: it has the leases of the tasks, and expire and locks work on it.
-    pub state: StateTable,
+    /// The state table: it has the leases of the tasks, and expire and locks work on it. None if the document names
+    /// neither it nor that of `watch`: tasks cannot be run, and whoever else reads the document needs none.
+    pub state: Option<StateTable>,
     /// How expired items are deleted.
     pub expire: ExpireConfig,
     /// How long the watch log is kept.
@@ -91,8 +92,9 @@ impl ExpireConfig {
 }
 
 impl MaintainConfig {
-    /// `watch`: the document's section of that name, if it has one, and what it says unless it is faulty.
-    pub(super) fn read(section: &mut Section<'_>, watch: Option<Option<&WatchConfig>>) -> Option<Self> {
+    /// `watch`: the document's section of that name. What is absent is no fault: `forward` may read the same document,
+    /// and what `maintain` is told by variables is not told to it.
+    pub(super) fn read(section: &mut Section<'_>, watch: Option<&WatchConfig>) -> Self {
         let (function, feed) = (
             section.setting("function", function),
             section.setting("feed", function),
@@ -101,16 +103,7 @@ impl MaintainConfig {
         let state = if section.has("state") {
             section.section("state", StateTable::read)
         } else {
-            match watch {
-                Some(watch) => watch.map(StateTable::of),
-                None => {
-                    section.fault(
-                        "state",
-                        "is required where there is no section watch: the table that has the leases of the tasks",
-                    );
-                    None
-                }
-            }
+            watch.map(StateTable::of)
         };
         let expire = section.section("expire", ExpireConfig::read);
         let retention = section.setting("retention", |text| match humantime::parse_duration(text) {
@@ -122,15 +115,15 @@ impl MaintainConfig {
         let audit = section
             .has("audit")
             .then(|| section.section("audit", AuditTable::read));
-        Some(Self {
+        Self {
             feed: feed.or_else(|| function.clone()),
             function,
             failures,
-            state: state?,
+            state,
             expire,
             retention: retention.unwrap_or(RETENTION),
             audit: audit.flatten(),
-        })
+        }
     }
 }
 
@@ -190,7 +183,7 @@ pub(super) struct Document {
     /// Where the mapping puts what Lambda gave up, s3://bucket/aws/lambda/ or file:///dir: needed by redrive.
     failures: Option<String>,
     /// The state table: it has the leases of the tasks, and expire and locks work on it. That of watch, if none;
-    /// required where there is no section watch.
+    /// maintain does not start without one of the two.
     state: Option<StateDocument>,
     /// How expired items are deleted.
     expire: Option<ExpireDocument>,

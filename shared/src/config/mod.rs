@@ -10,7 +10,7 @@
 //!   table: teleport-state
 //!   layout: teleport
 //!   log: { table: teleport-watch }
-//! maintain:                                  # for the function `maintain`; `forward` passes over it
+//! maintain:                                  # for the function `maintain`; `forward` reads and does not use it
 //!   function: tidewatch-forward
 //!   failures: s3://my-audit/aws/lambda/
 //!   expire: { every: 5s }
@@ -93,7 +93,8 @@ pub struct Config {
     #[cfg(feature = "dynamodb")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<watch::Document>"))]
     pub watch: Option<WatchConfig>,
-    /// What the function `maintain` does; `forward` passes over it.
+    /// What the function `maintain` does. `forward` does not use it: a fault in what is written stops both, and what is
+    /// absent only `maintain`.
     #[cfg(feature = "dynamodb")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<maintain::Document>"))]
     pub maintain: Option<MaintainConfig>,
@@ -264,12 +265,11 @@ impl Config {
         #[cfg(not(feature = "dynamodb"))]
         section.refuse("watch", "needs a build with the feature `watch`");
         #[cfg(feature = "dynamodb")]
-        let maintain = maintained
-            .then(|| {
-                let watch = watched.then_some(watch.as_ref());
-                section.section("maintain", |section| MaintainConfig::read(section, watch))
+        let maintain = maintained.then(|| {
+            section.section("maintain", |section| {
+                MaintainConfig::read(section, watch.as_ref())
             })
-            .flatten();
+        });
         #[cfg(not(feature = "dynamodb"))]
         section.pass_over("maintain");
         if forwards && quarantine.is_none() && section.is_clean("quarantine") {

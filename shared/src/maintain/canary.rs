@@ -10,7 +10,8 @@
 //!
 //! Only sinks whose contents can be read are judged. A table without such a row, a sink whose filter keeps the row away and
 //! one that cannot be read are reported as what they are, and not as success: `canary_looked` counts the sinks that were
-//! judged, and an alarm belongs on it as on `canary_missing`.
+//! judged, and an alarm belongs on it as on `canary_missing`. `canary_failed` counts those that could not be looked at: one that
+//! failed makes the run a failed one.
 
 mod emit;
 mod judge;

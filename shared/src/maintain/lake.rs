@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Metric, Report, Run};
+use crate::clock::{Clock, Instant};
 use crate::lake::{self, Lake};
 
 /// What was done for each lake, by the names of their sinks.
@@ -64,13 +65,15 @@ impl Report for LakeReport {
     }
 }
 
-/// Files what is staged for each, one after the other. One that fails is in nobody's way.
-pub(super) async fn file(lakes: &BTreeMap<String, Lake>, run: Run) -> LakeReport {
+/// Files what is staged for each, one after the other. One that fails, or has more than its share of the time takes, is in
+/// nobody's way.
+pub(super) async fn file(lakes: &BTreeMap<String, Lake>, clock: &Clock, run: Run) -> LakeReport {
     let mut report = LakeReport::default();
-    for (name, lake) in lakes {
+    for (at, (name, lake)) in lakes.iter().enumerate() {
+        let stop = share(clock.instant(), run.stop, lakes.len() - at);
         let ran = match run.dry_run {
-            true => Box::pin(lake.dry_run(run.stop)).await,
-            false => Box::pin(lake.run(run.stop)).await,
+            true => Box::pin(lake.dry_run(stop)).await,
+            false => Box::pin(lake.run(stop)).await,
         };
         let filed = match ran {
             Ok(report) => Filed { report, error: None },
@@ -85,4 +88,11 @@ pub(super) async fn file(lakes: &BTreeMap<String, Lake>, run: Run) -> LakeReport
         report.0.insert(name.clone(), filed);
     }
     report
+}
+
+/// When the next of so many must stop: what one leaves of its share, the others have.
+pub(super) fn share(now: Instant, stop: Instant, lakes: usize) -> Instant {
+    let left = stop.saturating_duration_since(now);
+    let lakes = u32::try_from(lakes).unwrap_or(u32::MAX);
+    now + left.checked_div(lakes).unwrap_or(left)
 }

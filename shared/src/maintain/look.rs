@@ -3,17 +3,17 @@
 use super::canary::Canary;
 use super::outcome::Done;
 use super::run::Maintain;
-use super::verify::{Function, Holds, Place, Reads, Settings, Source, Verified, Verify};
+use super::verify::{Function, Holds, NotChecked, Place, Reads, Settings, Source, Verified, Verify};
 use super::{Run, Task, Verdict};
 use crate::audit::log::Dynamo;
-use crate::config::{ExpireConfig, ObjectsUri};
+use crate::config::{ExpireConfig, ObjectsUri, SinkUri, WatchConfig};
 use crate::redrive::gaps::Look;
 use crate::state::Layout;
 use crate::table::{Kind, Spec, Tables};
 use crate::watch::log::Transport;
 
 impl Maintain {
-    /// Each table is looked at in its region.
+    /// Each table is looked at in its region. By which key a table is encrypted is not compared: no setting names one.
     pub(super) async fn verify(&self, run: Run) -> Done {
         let mut verified = Verified::default();
         for (settings, client) in [(self.of_audit(), &self.audit), (self.of_state(), &self.client)] {
@@ -28,10 +28,40 @@ impl Maintain {
             verified.drifts.extend(found.drifts);
             verified.not_checked.extend(found.not_checked);
         }
+        verified.not_checked.extend(self.unset());
         let worst = |drift: &super::verify::Drift| std::cmp::Reverse(drift.difference.severity);
         verified.drifts.sort_by_key(worst);
         let drifts = verified.failing() > 0;
         Done::of(&verified, None).finding(drifts)
+    }
+
+    /// What the document shows to be there, while the section does not say where.
+    fn unset(&self) -> impl Iterator<Item = NotChecked> {
+        let (config, document) = (&self.config, &self.document);
+        let forwards = document.quarantine.is_some();
+        let streamed = |watch: &WatchConfig| watch.source == Transport::Stream;
+        let watches = document.watch.as_ref().is_some_and(streamed);
+        let parts = [
+            (
+                forwards && config.audit.is_none(),
+                "the audit table",
+                "maintain.audit.table",
+            ),
+            (
+                forwards && config.function.is_none(),
+                "the function that forwards",
+                "maintain.function",
+            ),
+            (
+                watches && config.feed.is_none(),
+                "the function that feeds the watch log",
+                "maintain.feed",
+            ),
+        ];
+        let unset = |(unset, resource, setting): (bool, &str, &str)| {
+            unset.then(|| NotChecked::unset(resource, setting))
+        };
+        parts.into_iter().filter_map(unset)
     }
 
     /// The audit table, its mapping, and all places.
@@ -44,7 +74,10 @@ impl Maintain {
             (document.quarantine.clone(), Holds::Failures),
         ];
         let sinks = document.sinks.values();
-        let sinks = sinks.map(|sink| (sink.uri.place(), Holds::Events));
+        let sinks = sinks.map(|sink| match &sink.uri {
+            SinkUri::Lake(place) => (Some(place.clone()), Holds::Lake),
+            other => (other.place(), Holds::Events),
+        });
         let places = kept
             .into_iter()
             .chain(sinks)
@@ -53,6 +86,10 @@ impl Maintain {
                 ObjectsUri::File(_) => None,
             });
         let reads = Reads::Audit { ordered: true };
+        let failures = match &self.config.failures {
+            Some(ObjectsUri::S3(location)) => Some(location.bucket.clone()),
+            _ => None,
+        };
         Settings {
             tables: audit
                 .and_then(|audit| Spec::new(Kind::Audit, &audit.table).ok())
@@ -60,6 +97,7 @@ impl Maintain {
                 .collect(),
             functions: audit
                 .and_then(|audit| of(self.config.function.as_ref(), reads, &audit.table))
+                .map(|function| Function { failures, ..function })
                 .into_iter()
                 .collect(),
             places: places.collect(),
@@ -69,7 +107,7 @@ impl Maintain {
     /// The state table, if it has more than leases, its watch log and its mapping.
     fn of_state(&self) -> Settings {
         let watch = self.document.watch.as_ref();
-        let state = &self.config.state;
+        let state = &self.state;
         let swept = self.config.expire != ExpireConfig::default();
         let state = swept.then_some((&state.table, &state.layout));
         let state = watch.map(|watch| (&watch.table, &watch.layout)).or(state);
@@ -118,8 +156,7 @@ impl Maintain {
         match Box::pin(canary.run(run)).await {
             Ok(report) => {
                 let missing = report.sinks.iter().any(|sink| sink.verdict == Verdict::Missing);
-                let error = report.error.clone();
-                Done::of(&report, error).finding(missing)
+                Done::of(&report, report.error()).finding(missing)
             }
             Err(error) => Done::failed(error),
         }
@@ -132,5 +169,6 @@ fn of(name: Option<&String>, reads: Reads, table: &str) -> Option<Function> {
         name: name?.clone(),
         reads,
         source: Source::Table(table.to_owned()),
+        failures: None,
     })
 }

@@ -17,7 +17,7 @@ use super::{Ended, Order, Outcome, Run, Task};
 use crate::clock::{Clock, Instant};
 #[cfg(feature = "lake")]
 use crate::config::SinkUri;
-use crate::config::{Config, Draining, MaintainConfig, ObjectsUri, SinkConfig};
+use crate::config::{Config, Draining, MaintainConfig, ObjectsUri, SinkConfig, StateTable};
 use crate::forward::{Invoke, Spool};
 #[cfg(feature = "lake")]
 use crate::lake::{Lake, Limits};
@@ -32,6 +32,7 @@ pub struct Maintain {
     pub(super) document: Config,
     /// Its section.
     pub(super) config: MaintainConfig,
+    pub(super) state: StateTable,
     pub(super) clock: Clock,
     pub(super) random: Random,
     #[cfg(feature = "s3")]
@@ -62,6 +63,12 @@ pub enum StartError {
     /// The configuration has no section for this.
     #[error("the configuration has no section `maintain`")]
     NotConfigured,
+    /// It does not say where the leases of the tasks are.
+    #[error(
+        "`maintain.state` is required where there is no section `watch`: the table that has the leases of the tasks \
+         (set `maintain.state.table` and `maintain.state.layout`)"
+    )]
+    NoState,
     /// A place cannot be opened.
     #[error("{uri:?} cannot be opened: {reason}")]
     Place {
@@ -90,6 +97,7 @@ impl Maintain {
         random: Random,
     ) -> Result<Self, StartError> {
         let maintain = config.maintain.clone().ok_or(StartError::NotConfigured)?;
+        let state = maintain.state.clone().ok_or(StartError::NoState)?;
         let client = Client::new(&of_tables(config, sdk));
         let open = |uri: &ObjectsUri| {
             #[cfg(feature = "s3")]
@@ -148,6 +156,7 @@ impl Maintain {
             lambda,
             document: config.clone(),
             config: maintain,
+            state,
             clock,
             random,
         })
@@ -242,8 +251,8 @@ impl Maintain {
     pub(super) async fn backend(&self, run: Run) -> Result<&Backend, String> {
         let open = || async {
             let config = state::Config {
-                table_name: self.config.state.table.clone(),
-                layout: self.config.state.layout.clone(),
+                table_name: self.state.table.clone(),
+                layout: self.state.layout.clone(),
                 ..state::Config::default()
             };
             Box::pin(Backend::existing(
@@ -257,10 +266,7 @@ impl Maintain {
         let left = run.stop.saturating_duration_since(self.clock.instant());
         match self.clock.timeout(left, self.backend.get_or_try_init(open)).await {
             Ok(opened) => opened.map_err(|error| error.to_string()),
-            Err(_) => Err(format!(
-                "the table {} did not answer in time",
-                self.config.state.table
-            )),
+            Err(_) => Err(format!("the table {} did not answer in time", self.state.table)),
         }
     }
 }

@@ -124,7 +124,7 @@ impl Metric {
 
 /// What a run did, as JSON for machines.
 pub trait Report: Serialize + fmt::Debug {
-    /// The figures to alarm on; the same names in each run.
+    /// The figures to alarm on; the same names in each run, but without one that this run could not tell.
     fn metrics(&self) -> Vec<Metric>;
 
     /// Whether nothing was left that this run should have done: neither for lack of time nor by a failure.

@@ -30,7 +30,7 @@ impl Maintain {
             Ok(backend) => backend.clone(),
             Err(error) => return Done::failed(error),
         };
-        let (configured, state) = (&self.config.expire, &self.config.state);
+        let (configured, state) = (&self.config.expire, &self.state);
         // The log of another table or namespace knows nothing of this one.
         let watch = self.document.watch.as_ref();
         let same = watch.is_some_and(|watch| watch.table == state.table && watch.layout == state.layout);
@@ -81,7 +81,7 @@ impl Maintain {
         if self.lakes.is_empty() {
             return Done::lacking(Task::Lake, "a sink with format=parquet among the `sinks`");
         }
-        let report = super::lake::file(&self.lakes, run).await;
+        let report = super::lake::file(&self.lakes, &self.clock, run).await;
         let error = report.error();
         Done::of(&report, error)
     }

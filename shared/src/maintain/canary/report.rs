@@ -92,10 +92,24 @@ impl Verdict {
     }
 }
 
+impl CanaryReport {
+    /// Why it does not know: no event was emitted, or a sink could not be looked at. A switch that is blind must not pass
+    /// for one that saw nothing.
+    pub(in crate::maintain) fn error(&self) -> Option<String> {
+        let blind = |sink: &SinkReport| {
+            let why = sink.consequence.as_deref().unwrap_or("it could not be looked at");
+            (sink.verdict == Verdict::Failed).then(|| format!("sink {}: {why}", sink.sink))
+        };
+        self.error.clone().or_else(|| self.sinks.iter().find_map(blind))
+    }
+}
+
 impl Report for CanaryReport {
     fn metrics(&self) -> Vec<Metric> {
         let missing = self.sinks.iter().any(|sink| sink.verdict == Verdict::Missing);
         let looked = self.sinks.iter().filter(|sink| sink.verdict.is_judged());
+        let failed = |sink: &&SinkReport| matches!(sink.verdict, Verdict::Failed | Verdict::NotLooked);
+        let failed = self.sinks.iter().filter(failed);
         let delay = self.sinks.iter().filter_map(|sink| sink.delay_seconds).max();
         // Seconds of a delay are far below 2^52.
         #[allow(clippy::cast_precision_loss)]
@@ -103,6 +117,7 @@ impl Report for CanaryReport {
         vec![
             Metric::count("canary_missing", usize::from(missing)),
             Metric::count("canary_looked", looked.count()),
+            Metric::count("canary_failed", failed.count()),
             Metric::seconds("canary_delay_seconds", delay),
         ]
     }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::maintain::{Ended, StartError, Turn, leased};
+use crate::forward::drain;
+use crate::maintain::{Ended, Report, StartError, Turn, leased};
 
 const DOCUMENT: &str = "
 spool: DIR/spool
@@ -76,6 +77,40 @@ async fn what_waits_is_handed_on_under_the_lease() {
     let sent = world.engine.operations();
     assert!(!sent.iter().any(|sent| sent.starts_with("Describe")), "{sent:?}");
     assert_eq!(metric(&outcome, "drain_oldest_seconds"), 0.0);
+}
+
+/// An alarm takes a figure that is absent for a bad one; a zero would be a good one.
+#[test]
+fn how_long_something_waits_is_not_told_where_nobody_looked() {
+    let told = |report: &drain::Report| {
+        let metrics = report.metrics();
+        let oldest = metrics
+            .iter()
+            .find(|metric| metric.name == "drain_oldest_seconds");
+        oldest.map(|metric| metric.value)
+    };
+    let sink = |objects, oldest_seconds| drain::SinkReport {
+        left: Some(drain::Left {
+            objects,
+            oldest_seconds,
+            ..drain::Left::default()
+        }),
+        ..drain::SinkReport::default()
+    };
+    let mut report = drain::Report::default();
+    assert_eq!(told(&report), Some(0.0));
+    report.sinks.insert("a".to_owned(), sink(0, None));
+    report.sinks.insert("b".to_owned(), sink(2, Some(7)));
+    assert_eq!(told(&report), Some(7.0));
+    for unknown in [drain::SinkReport::default(), sink(1, None)] {
+        report.sinks.insert("c".to_owned(), unknown);
+        assert_eq!(told(&report), None);
+    }
+    let unread = drain::Report {
+        error: Some("denied".to_owned()),
+        ..drain::Report::default()
+    };
+    assert_eq!(told(&unread), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,6 +252,16 @@ async fn what_is_not_configured_is_named() {
         Random::seeded(1),
     );
     assert_eq!(refused.unwrap_err(), StartError::NotConfigured);
+    let nowhere = Config::parse("maintain: { expire: { every: 5s } }", "t", []).unwrap();
+    let refused = Maintain::new(
+        &nowhere,
+        &BTreeMap::new(),
+        &sdk(&world.engine),
+        world.clock.clone(),
+        Random::seeded(1),
+    );
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("`maintain.state.table`"), "{refused}");
 }
 
 #[tokio::test(start_paused = true)]

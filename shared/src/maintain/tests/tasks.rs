@@ -3,6 +3,7 @@
 use super::*;
 use crate::audit::log::Dynamo;
 use crate::maintain::Ended;
+use crate::maintain::lake::share;
 use crate::state::{Item, Partitioned};
 
 const DOCUMENT: &str = "
@@ -107,6 +108,19 @@ async fn locks_are_released_and_the_task_keeps_its_own() {
     assert!(world.engine.operations().iter().any(|sent| sent == "DeleteItem"));
 }
 
+/// The first of them must not have it all.
+#[test]
+fn lakes_share_the_time() {
+    let now = clock().instant();
+    let stop = now + 90 * SECOND;
+    let first = share(now, stop, 3);
+    assert_eq!(first, now + 30 * SECOND);
+    // The first left some of its own.
+    assert_eq!(share(now + 10 * SECOND, stop, 2), now + 50 * SECOND);
+    assert_eq!(share(first, stop, 1), stop);
+    assert_eq!(share(stop + SECOND, stop, 2), stop + SECOND);
+}
+
 /// What was not looked at is no success, and nothing is written: neither a lease.
 #[tokio::test(start_paused = true)]
 async fn what_must_be_is_compared_without_a_lease() {
@@ -127,6 +141,32 @@ async fn what_must_be_is_compared_without_a_lease() {
     );
     let sent = world.engine.operations();
     assert!(sent.iter().all(|sent| sent.starts_with("Describe")), "{sent:?}");
+}
+
+/// To have looked at nothing is no success.
+#[tokio::test(start_paused = true)]
+async fn what_no_setting_names_is_not_taken_for_looked_at() {
+    let world = World::new().await;
+    let audit = DOCUMENT.replace("  audit: { table: teleport.audit }\n", "");
+    let watch = "
+watch: { table: state, layout: teleport, log: { table: log } }
+maintain: {}
+";
+    let audited = ["maintain.audit.table", "maintain.function"];
+    for (document, settings) in [(audit.as_str(), &audited[..]), (watch, &["maintain.feed"])] {
+        let maintain = world.maintain(document);
+        let outcome = world.run(&maintain, Order::of(Task::Verify)).await;
+        assert!(!outcome.complete && outcome.error.is_none(), "{outcome:?}");
+        let unset = outcome.report["not_checked"].as_array().unwrap().iter();
+        let unset: Vec<&str> = unset
+            .filter(|one| one["because"] == "unable")
+            .map(|one| one["reason"].as_str().unwrap())
+            .collect();
+        assert_eq!(unset.len(), settings.len(), "{outcome:?}");
+        for (reason, setting) in unset.iter().zip(settings) {
+            assert!(reason.contains(setting), "{reason}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,4 +198,12 @@ async fn the_canary_looks_where_the_document_says() {
         missing.found && metric(&missing, "canary_missing") == 1.0,
         "{missing:?}"
     );
+    assert!(missing.error.is_none(), "{missing:?}");
+    // Where it cannot look, nothing is missing, and that is no success.
+    std::fs::remove_dir_all(world.dir.path().join("a")).ok();
+    world.write("a", "no folder");
+    let blind = world.run(&owned, Order::of(Task::Canary)).await;
+    let figures = ["canary_missing", "canary_looked", "canary_failed"].map(|name| metric(&blind, name));
+    assert_eq!(figures, [0.0, 0.0, 1.0], "{blind:?}");
+    assert!(blind.error.is_some_and(|error| error.starts_with("sink a: ")) && !blind.complete,);
 }

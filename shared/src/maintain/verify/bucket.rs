@@ -33,10 +33,15 @@ pub(super) struct Encryption {
     pub(super) key: Option<String>,
 }
 
+/// Folders of a lake from which nothing may be taken away.
+const OF_LAKE: [&str; 3] = ["_staging", "_lake", "_ids"];
+
 pub(super) fn versioning(found: Versioning, holds: Holds) -> Option<Difference> {
     let difference = |severity, found| Difference::new(severity, "versioning", found);
     match (holds, found) {
-        (Holds::Spool, Versioning::Never) | (Holds::Events | Holds::Failures, Versioning::On) => None,
+        (Holds::Spool, Versioning::Never) | (Holds::Lake | Holds::Events | Holds::Failures, Versioning::On) => {
+            None
+        }
         (Holds::Spool, Versioning::On) => Some(
             difference(Severity::Degraded, "versions are kept; must not be")
                 .so("what was delivered and deleted stays, is paid for, and is readable for whoever may read versions; the marks of what \
@@ -48,7 +53,7 @@ pub(super) fn versioning(found: Versioning, holds: Holds) -> Option<Difference> 
                 .so("older versions may still be readable, and each deletion leaves a mark that makes every look at the spool slower")
                 .remedy("spool to a bucket that never kept versions, or let a lifecycle rule remove old versions and marks"),
         ),
-        (Holds::Events | Holds::Failures, _) => Some(
+        (Holds::Lake | Holds::Events | Holds::Failures, _) => Some(
             difference(Severity::Advice, "versions are not kept")
                 .so("what is deleted or overwritten by mistake is lost")
                 .remedy("enable versioning; a lifecycle rule can remove old versions"),
@@ -66,9 +71,19 @@ pub(super) fn lifecycle(rules: &[Rule], place: &Place) -> Vec<Difference> {
         Holds::Failures => {
             "what Lambda gave up, or the quarantine holds, is deleted before anybody brings it back: it is lost to the sinks"
         }
+        Holds::Lake => {
+            "what is staged is deleted before it is filed, and lost to the lake; or the ids of what was filed are gone, and what comes \
+             again is filed twice"
+        }
         Holds::Events => return Vec::new(),
     };
-    let at = |rule: &&Rule| !rule.tagged && overlaps(&rule.prefix, &place.location.prefix);
+    let prefix = place.location.prefix.as_str();
+    let folders = match (place.holds, prefix) {
+        (Holds::Lake, "") => OF_LAKE.map(str::to_owned).to_vec(),
+        (Holds::Lake, _) => OF_LAKE.map(|folder| format!("{prefix}/{folder}")).to_vec(),
+        _ => vec![prefix.to_owned()],
+    };
+    let at = |rule: &&Rule| !rule.tagged && folders.iter().any(|folder| overlaps(&rule.prefix, folder));
     let mut all = Vec::new();
     for rule in rules.iter().filter(at) {
         if rule.expires {

@@ -2,7 +2,7 @@
 
 use aws_sdk_lambda::Client;
 
-use super::judge::{RETRIES, TIME_OUT, judge, judge_queue, seconds, service};
+use super::judge::{RETRIES, TIME_OUT, elsewhere, judge, judge_queue, seconds, service};
 use super::report::{Found, NotChecked};
 use super::{Because, Function, Mapping, Reads, Source, lambda};
 use crate::table::{Difference, Error, Severity, Tables};
@@ -76,6 +76,11 @@ pub(super) async fn check(client: &Client, tables: &Tables, function: &Function,
     }
     for mapping in current {
         found.add(&name(mapping), judge(mapping, function.reads, time_out));
+        let bucket = function.failures.as_deref();
+        found.add(
+            &name(mapping),
+            bucket.and_then(|bucket| elsewhere(mapping, bucket)),
+        );
         if mapping.filters.is_none() {
             let text = "its filter is encrypted".to_owned();
             let unread = NotChecked::new(&name(mapping), "kms:Decrypt", Because::Denied, text);

@@ -257,6 +257,20 @@ fn failure_destination(mapping: &Mapping, reads: Reads) -> Option<Difference> {
     Some(difference)
 }
 
+/// What is given up goes to a bucket, and not to the one that it is brought back from.
+pub(super) fn elsewhere(mapping: &Mapping, bucket: &str) -> Option<Difference> {
+    let arn = mapping.failure_destination.as_deref()?;
+    let found = arn.rsplit(':').next()?.split('/').next()?;
+    if service(arn) != "s3" || found == bucket {
+        return None;
+    }
+    let found = format!("what is given up goes to bucket {found}; it is brought back from {bucket}");
+    let difference = Difference::new(Severity::Degraded, "failure-bucket", found)
+        .so("`redrive` finds nothing and says that nothing is left, and what Lambda gave up stays lost to the sinks")
+        .remedy("set `maintain.failures` to the mapping's bucket, or OnFailure to that of `maintain.failures`");
+    Some(difference)
+}
+
 /// `s3` of `arn:aws:s3:::bucket`.
 pub(super) fn service(arn: &str) -> &str {
     arn.split(':').nth(2).unwrap_or_default()

@@ -12,7 +12,7 @@
 //! A [`Difference`](crate::table::Difference) here has one of these codes beside those of tables: `table`, `encryption`;
 //! `function`, `function-state`, `time-out`; `no-mapping`, `old-stream`, `old-mapping`, `two-mappings`, `mapping-state`,
 //! `mapping-result`, `starting-position`, `failure-reports`, `bisect`, `retries`, `record-age`, `parallelization`,
-//! `tumbling-window`, `failure-destination`, `failure-queue`, `filter`, `batch-size`, `window`; `bucket`, `versioning`,
+//! `tumbling-window`, `failure-destination`, `failure-bucket`, `failure-queue`, `filter`, `batch-size`, `window`; `bucket`, `versioning`,
 //! `expiration`, `archive`, `public-access`, `tls`.
 
 #[cfg(feature = "s3")]

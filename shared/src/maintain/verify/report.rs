@@ -51,7 +51,7 @@ pub enum Because {
     Failed,
     /// There was no time left.
     Late,
-    /// This program has no client for it.
+    /// This program has no client for it, or was not told where it is.
     Unable,
 }
 
@@ -98,6 +98,12 @@ impl NotChecked {
 
     pub(super) fn no_client(resource: &str, feature: &str) -> Self {
         let reason = format!("this program was built, or started, without a client of `{feature}`");
+        Self::new(resource, "anything", Because::Unable, reason)
+    }
+
+    /// Something that is there, and that no setting names.
+    pub(in crate::maintain) fn unset(resource: &str, setting: &str) -> Self {
+        let reason = format!("set `{setting}`: without it nobody knows where to look");
         Self::new(resource, "anything", Because::Unable, reason)
     }
 
@@ -195,15 +201,15 @@ impl Verified {
 impl Report for Verified {
     fn metrics(&self) -> Vec<Metric> {
         vec![
+            Metric::count("verify_checked", self.checked),
             Metric::count("verify_drifts", self.failing()),
             Metric::count("verify_not_checked", self.not_checked.len()),
         ]
     }
 
-    /// What an engine lacks is left for good, and nothing that a run could do.
+    /// What an engine lacks is left for good, and nothing that a run could do. Who looked at nothing has compared nothing.
     fn is_complete(&self) -> bool {
-        self.not_checked
-            .iter()
-            .all(|not_checked| not_checked.because == Because::Lacking)
+        let lacking = |not_checked: &NotChecked| not_checked.because == Because::Lacking;
+        self.checked > 0 && self.not_checked.iter().all(lacking)
     }
 }

@@ -24,6 +24,8 @@ pub struct Function {
     pub reads: Reads,
     /// Where that comes from.
     pub source: Source,
+    /// The bucket that what Lambda gives up is brought back from; not compared if none, nor for another service.
+    pub failures: Option<String>,
 }
 
 /// What a function does with the records of a stream.
@@ -59,9 +61,11 @@ pub struct Place {
 /// What is kept at a place, and so for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
-    /// Records on their way to a sink, or staged for the lake: deleted when they have arrived, and until then kept by nobody
-    /// else. Without versions.
+    /// Records on their way to a sink: deleted when they have arrived, and until then kept by nobody else. Without versions.
     Spool,
+    /// A lake. How long its files are kept is their owner's decision; but what is staged for them, the plan and the ids of
+    /// what was filed must stay.
+    Lake,
     /// What Lambda gave up, and the quarantine: kept until somebody brings it back.
     Failures,
     /// Delivered events. How long these are kept is their owner's decision.

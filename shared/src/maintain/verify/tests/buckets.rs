@@ -45,9 +45,32 @@ fn a_spool_keeps_no_versions_and_the_rest_does() {
         assert_eq!(of(found, Holds::Spool), spool, "{found:?}");
         assert_eq!(of(found, Holds::Failures), kept, "{found:?}");
         assert_eq!(of(found, Holds::Events), kept, "{found:?}");
+        assert_eq!(of(found, Holds::Lake), kept, "{found:?}");
     }
     let found = versioning(Versioning::On, Holds::Spool).unwrap();
     assert!(found.consequence.contains("readable for whoever"), "{found:?}");
+}
+
+/// Files of a lake may expire, and nothing else of it.
+#[test]
+fn what_a_lake_is_made_by_may_not_expire() {
+    for (lake, prefix, hit) in [
+        ("lake", "", true),
+        ("lake", "lake/", true),
+        ("lake", "lake/_", true),
+        ("lake", "lake/_staging/", true),
+        ("lake", "lake/_lake/plan", true),
+        ("lake", "lake/_ids/2026", true),
+        ("lake", "lake/_quarantine/", false),
+        ("lake", "lake/2", false),
+        ("lake", "_staging/", false),
+        ("", "_staging/", true),
+        ("", "2", false),
+    ] {
+        let found = lifecycle(&[rule(prefix)], &place(Holds::Lake, lake));
+        let expected = hit.then_some((Broken, "expiration"));
+        assert_eq!(codes(&found), expected.as_slice(), "{lake} {prefix}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::super::filter::passes;
 use super::super::function::{Facts, judge_function};
-use super::super::judge::{judge, judge_queue};
+use super::super::judge::{elsewhere, judge, judge_queue};
 use super::super::{Mapping, Reads};
 use super::only;
 use crate::table::Severity::{Advice, Broken, Degraded, Note};
@@ -279,4 +279,20 @@ fn a_function_must_live_and_have_its_time() {
         60,
     );
     is(&only(found), Degraded, "retries", "more than about 3m ");
+}
+
+/// Who redrives another bucket reports that nothing is left.
+#[test]
+fn what_is_given_up_goes_where_it_is_brought_back_from() {
+    let mut mapping = good(AUDIT);
+    let found = only(elsewhere(&mapping, "other").into_iter().collect());
+    is(&found, Degraded, "failure-bucket", "says that nothing is left");
+    for destination in ["arn:aws:s3:::failures", "arn:aws-cn:s3:::failures/below"] {
+        mapping.failure_destination = Some(destination.to_owned());
+        assert_eq!(elsewhere(&mapping, "failures"), None);
+    }
+    // What is no bucket is told of otherwise.
+    assert_eq!(elsewhere(&good(Reads::Watch), "failures"), None);
+    mapping.failure_destination = None;
+    assert_eq!(elsewhere(&mapping, "failures"), None);
 }

@@ -9,7 +9,7 @@ use super::aws::{good_bucket, lambda_error, s3_error, sdk};
 use super::world::{LACKING, World, aws, found, reader, unread};
 use crate::engine::refusal;
 use crate::maintain::Report;
-use crate::maintain::verify::{Because, Verify, mappings};
+use crate::maintain::verify::{Because, Reads, Verified, Verify, mappings};
 use crate::table::{Kind, Spec, Tables};
 use crate::watch::log::MappingFacts;
 
@@ -26,7 +26,13 @@ async fn what_is_as_it_must_be_is_told_so_and_only_read() {
         .iter()
         .map(|metric| (metric.name, metric.value))
         .collect();
-    assert_eq!(metrics, [("verify_drifts", 0.0), ("verify_not_checked", 1.0)]);
+    let figures = [
+        ("verify_checked", 3.0),
+        ("verify_drifts", 0.0),
+        ("verify_not_checked", 1.0),
+    ];
+    assert_eq!(metrics, figures);
+    assert!(!Verified::default().is_complete());
     // Every request is one that reads.
     let sent = world.engine.operations();
     assert_eq!(
@@ -94,6 +100,26 @@ async fn each_drift_is_told_with_its_resource_worst_first() {
             .unwrap()
             .contains("lost")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_nobody_redrives_is_told() {
+    let mut world = World::new().await;
+    for function in &mut world.settings.functions {
+        function.reads = Reads::Audit { ordered: true };
+        function.failures = Some("failures".to_owned());
+    }
+    let mut mapping = world.mapping();
+    mapping["MaximumBatchingWindowInSeconds"] = json!(1);
+    mapping["FilterCriteria"] = json!({"Filters": [{"Pattern": r#"{"eventName":["INSERT","MODIFY"]}"#}]});
+    for (bucket, drifts) in [
+        ("failures", vec![]),
+        ("others", vec![("mapping feed", "failure-bucket")]),
+    ] {
+        mapping["DestinationConfig"]["OnFailure"]["Destination"] = json!(format!("arn:aws:s3:::{bucket}"));
+        let (verified, _) = world.run(aws(300, vec![mapping.clone()])).await;
+        assert_eq!(found(&verified), drifts, "{verified:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,7 @@ impl World {
                 name: "watch".to_owned(),
                 reads: Reads::Watch,
                 source: Source::Table("state".to_owned()),
+                failures: None,
             }],
             places: vec![Place {
                 location,
