@@ -4,24 +4,22 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tidewatch::table::{Added, Kind, MAX_WRITES, Measure, Measured, PRICES_SOURCE, Step};
+use tidewatch::table::{Added, Kind, MAX_WRITES, Measure, Measured, PRICES_SOURCE, Tables};
 
-use super::options::WaitOption;
 use super::{Subject, name, tables};
-use crate::cli::{Consent, ERROR, Exit, FAINT, Failure, GOOD, Global, HEAD, Output, WARN, paint};
+use crate::cli::{ERROR, Exit, FAINT, Failure, Global, HEAD, Output, WARN, paint};
 
 /// Arguments of `tidewatch table index`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidewatch table index --table teleport
   tidewatch table index --table teleport --units 20000 --units-per-second 100 --json
-  tidewatch table index --table teleport --add
 
-For a state table that another program writes. What has expired there is found without any index, by the list that the
-watch log keeps; an index repeats each of its owner's renewals, and one that is too busy makes DynamoDB refuse them. So
-this first looks twice at the same items to see how many are renewed, and prints what the index would add. It reads
-keys, expiries and revisions, eventually consistent, and says before it begins how much that is. The index is added only
-with --add, and after the question.")]
+For a state table that another program writes. Nothing of Tidewatch uses an index there: the task `expire` finds what has
+expired by the list that the watch log keeps, or without that log by reading the table. An index would repeat each of its
+owner's renewals, and one that is too busy makes DynamoDB refuse them. This looks twice at the same items to see how many
+are renewed, and prints what an index would add; it adds none. It reads keys, expiries and revisions, eventually
+consistent, and says before it begins how much that is.")]
 pub(super) struct IndexArgs {
     /// Read this many units at most, both looks together
     #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u32).range(2..))]
@@ -32,19 +30,12 @@ pub(super) struct IndexArgs {
     /// Between the looks; of two renewals within it only one is seen [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     apart: Option<Duration>,
-    /// Add the index, in spite of what is printed
-    #[arg(long)]
-    add: bool,
-    #[command(flatten)]
-    consent: Consent,
-    #[command(flatten)]
-    wait: WaitOption,
 }
 
 pub(super) async fn run(global: &Global, args: IndexArgs) -> Result<Exit, Failure> {
     let output = Output::new(global);
     let name = name(global)?;
-    let tables = tables(global, args.wait.limit()).await?;
+    let tables = tables(global, Tables::WAIT).await?;
     let subject = Subject::read(&tables, name, None).await?;
     let live = &subject.live;
     if subject.kind != Kind::State {
@@ -77,27 +68,12 @@ pub(super) async fn run(global: &Global, args: IndexArgs) -> Result<Exit, Failur
     spinner.finish_and_clear();
     let measured = measured?;
     let added = Added::new(live, &measured);
-    let text = text(&subject, &measured, &added);
-    if !args.add {
-        let text = format!("{text}no index was added; with --add it is\n");
-        output.result(&report(&subject, &measured, &added, false), &text)?;
-        return Ok(Exit::Done);
-    }
-    args.consent
-        .ask(output, &text, &format!("Add index {} to {name}?", index.name))?;
-    let spinner = output.spinner();
-    let progress = |step: &Step| spinner.set_message(format!("{name}: {step}"));
-    let done = Box::pin(tables.add_expiry_index(live, &added, &progress)).await;
-    spinner.finish_and_clear();
-    done?;
-    let text = format!(
-        "{} index {} on table {name}; to be rid of it delete it with UpdateTable\n",
-        paint(GOOD, "added"),
-        index.name
-    );
-    output.result(&report(&subject, &measured, &added, true), &text)?;
+    let text = format!("{}{UNUSED}\n", text(&subject, &measured, &added));
+    output.result(&report(&subject, &measured, &added), &text)?;
     Ok(Exit::Done)
 }
+
+const UNUSED: &str = "no index was added, for nothing would use it: `expire` finds what is due by the list that the watch log keeps";
 
 fn text(subject: &Subject, measured: &Measured, added: &Added) -> String {
     let index = Added::index();
@@ -170,13 +146,12 @@ fn shown(lines: &[String]) -> String {
     lines.iter().map(|line| format!("  {line}\n")).collect()
 }
 
-fn report(subject: &Subject, measured: &Measured, added: &Added, done: bool) -> serde_json::Value {
+fn report(subject: &Subject, measured: &Measured, added: &Added) -> serde_json::Value {
     let index = Added::index();
     json!({
         "table": subject.live.name,
         "index": {"name": index.name, "keys": [index.hash.name, index.range.name]},
         "measured": measured,
         "would_add": added,
-        "added": done,
     })
 }

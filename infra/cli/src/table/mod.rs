@@ -1,4 +1,4 @@
-//! `tidewatch table`: create, verify, plan, apply, index and print the tables.
+//! `tidewatch table`: create, verify, plan, apply and print the tables; what an index would add.
 
 mod change;
 mod create;
@@ -37,7 +37,7 @@ enum TableCommand {
     Plan(change::PlanArgs),
     /// Make the safe changes: stream, TTL, recovery, deletion protection
     Apply(change::ApplyArgs),
-    /// Measure what an index on expiry would add to an attached state table; add it if told to
+    /// Measure what an index on expiry would add to an attached state table; change nothing
     Index(index::IndexArgs),
     /// Print the table for another tool to create
     Print(print::PrintArgs),
