@@ -173,7 +173,10 @@ impl Sweep<'_> {
         let mut due = Vec::new();
         for entry in chunks.iter().flat_map(|chunk| &chunk.keys) {
             let checked = self.settled.get(&entry.key);
-            if !self.takes(&entry.key) || checked.is_some_and(|checked| *checked > entry.seen) {
+            // A check before it fell due may have found another item than there is now.
+            let is_settled =
+                |checked: &SystemTime| *checked > entry.seen && *checked >= entry.expires;
+            if !self.takes(&entry.key) || checked.is_some_and(is_settled) {
                 continue;
             }
             if seconds(entry.expires) <= self.latest(Some(&entry.key)) {
