@@ -26,7 +26,7 @@ pub struct Function {
 /// Where the tasks come from.
 #[derive(Debug)]
 enum Source {
-    Fixed(Maintain),
+    Fixed(Box<Maintain>),
     /// By the version in force, which each invocation asks for.
     Versions(Versions, Mutex<Option<(String, Arc<Maintain>)>>),
 }
@@ -78,7 +78,9 @@ impl Function {
         let source = match uri.and_then(versions_place) {
             None => {
                 let config = Config::load(uri).await?;
-                Source::Fixed(maintain(&config, &BTreeMap::new(), &clock, &random).await?)
+                Source::Fixed(Box::new(
+                    maintain(&config, &BTreeMap::new(), &clock, &random).await?,
+                ))
             }
             Some(place) => {
                 let place = place.map_err(Error::Place)?;

@@ -103,7 +103,11 @@ impl Sweep<'_> {
             return Ok(());
         };
         let (mut found, mut unkept) = (Vec::new(), false);
-        while !progress.place.done && self.rate.ready(until.min(self.run.last_call)).await {
+        // A successor is to sweep meanwhile, and goes on with this.
+        while !progress.place.done
+            && !self.expire.line.waits()
+            && self.rate.ready(until.min(self.run.last_call)).await
+        {
             let seen = self.clock().now();
             // After a failure the run fills no more, and the next one goes on from what was kept.
             let page = self.page(&progress).await?;

@@ -136,7 +136,7 @@ impl Takes {
 impl Invoke for Takes {
     fn invoke(&self, payload: String) -> BoxFuture<'_, Result<String, InvokeError>> {
         async move {
-            tokio::time::sleep(self.after).await;
+            Clock::system().sleep(self.after).await;
             self.payloads.lock().unwrap().push(payload);
             Ok(r#"{"batchItemFailures":[]}"#.to_owned())
         }
