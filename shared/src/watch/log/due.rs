@@ -282,7 +282,8 @@ impl Sweeps {
         let open = latest.into_iter().filter_map(|key| {
             let note = notes.get(&text_of(&key.key));
             // Where its own entry must be gone, whoever put the note was overtaken.
-            let void = note.is_some_and(|(seen, expires)| *seen > millis(key.seen) && slot(*expires) >= slot(now));
+            let void =
+                note.is_some_and(|(seen, expires)| *seen > millis(key.seen) && slot(*expires) >= slot(now));
             (!void).then_some(Unchecked {
                 noted: note.is_some(),
                 key,

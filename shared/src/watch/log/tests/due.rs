@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::engine::{Fate, refusal};
 use crate::watch::log::{DueKey, Sweeps};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -314,11 +315,18 @@ async fn what_a_bucket_took_is_filed_though_another_failed() {
     let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
     let expires = Some(bench.clock.now() + 600 * SECOND);
     let keys: Vec<String> = (0..20).map(|number| format!("/{number}")).collect();
-    let batch: Vec<Incoming> = (1..).zip(&keys).map(|(at, key)| lease(&bench, key, at, expires)).collect();
+    let batch: Vec<Incoming> = (1..)
+        .zip(&keys)
+        .map(|(at, key)| lease(&bench, key, at, expires))
+        .collect();
     let bucket = format!("{}#1#2", sweeps.control.id);
-    bench.engine.plan(move |request| {
-        let refused = request.operation == "PutItem" && request.body["Item"]["Log"]["S"] == bucket.as_str();
-        if refused { Fate::Throttled } else { Fate::Answered }
+    bench.engine.plan(move |operation, body| {
+        let refused = operation == "PutItem" && body["Item"]["Log"]["S"] == bucket.as_str();
+        if refused {
+            refusal("ProvisionedThroughputExceededException")
+        } else {
+            Fate::Served
+        }
     });
     let stop = bench.clock.instant() + 5 * SECOND;
     let failed = bench.appender(Inline::None).append(STREAM, &batch, stop).await;
@@ -330,10 +338,18 @@ async fn what_a_bucket_took_is_filed_though_another_failed() {
 #[tokio::test(start_paused = true)]
 async fn a_seal_is_a_gap_to_the_list() {
     let bench = Bench::new(2).await;
-    bench.log().break_all("lost", "1", None, bench.stop()).await.unwrap();
+    bench
+        .log()
+        .break_all("lost", "1", None, bench.stop())
+        .await
+        .unwrap();
     let lost = bench.clock.now();
     bench.clock.sleep(30 * SECOND).await;
-    bench.log().reconfigure(3, Transport::Stream, bench.stop()).await.unwrap();
+    bench
+        .log()
+        .reconfigure(3, Transport::Stream, bench.stop())
+        .await
+        .unwrap();
     let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
     let newest = sweeps.newest_gap(bench.stop()).await.unwrap();
     assert_eq!(newest, Some(lost + 30 * SECOND));
