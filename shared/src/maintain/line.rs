@@ -18,7 +18,7 @@ use tokio::sync::watch::Sender;
 
 use super::lease::{Turn, lease, leased, lock, under};
 use crate::clock::{Clock, Instant};
-use crate::state::{Backend, Error, LockGuard};
+use crate::state::{Backend, Error, Item, LockGuard};
 
 /// How often a runner looks whether somebody is in line: a read of one unit.
 const LOOK: Duration = Duration::from_secs(3);
@@ -61,7 +61,9 @@ pub(super) async fn relayed<T, F: Future<Output = T>>(
 ) -> Result<Turn<T>, Error> {
     let next = format!("{task}-next");
     let clock = backend.clock();
-    let guard = match lease(backend, task).await? {
+    let first = lease(backend, task).await?;
+    let waited = first.is_none();
+    let guard = match first {
         Some(guard) => guard,
         None => match Box::pin(leased(backend, &next, in_line(backend, task, last_call))).await? {
             Turn::Ran(got) => match got? {
@@ -76,7 +78,7 @@ pub(super) async fn relayed<T, F: Future<Output = T>>(
     let work = async {
         let (done, watched) = (
             std::pin::pin!(done),
-            std::pin::pin!(watch(backend, clock, &next, line)),
+            std::pin::pin!(watch(backend, clock, &next, waited, line)),
         );
         match select(done, watched).await {
             Either::Left((done, _)) => done,
@@ -100,13 +102,27 @@ async fn in_line(backend: &Backend, task: &str, last_call: Instant) -> Result<Op
     }
 }
 
-/// Tells when somebody is in line.
-async fn watch(backend: &Backend, clock: &Clock, next: &str, line: Line) -> std::convert::Infallible {
+/// Tells when somebody is in line. Who waited there himself may have left his lock standing, if it could not be released:
+/// that one is never renewed.
+async fn watch(
+    backend: &Backend,
+    clock: &Clock,
+    next: &str,
+    waited: bool,
+    line: Line,
+) -> std::convert::Infallible {
     let key = lock(next).key();
+    let mut left: Option<Item> = None;
+    let mut looks = u32::from(!waited);
     loop {
         clock.sleep(LOOK).await;
         // Not to be told is no reason to end: the lease is kept beside this.
-        if backend.get(&key).await.is_ok() {
+        let found = backend.get(&key).await.ok();
+        looks += 1;
+        if looks == 1 {
+            left.clone_from(&found);
+        }
+        if found.is_some() && found != left {
             line.0.send_replace(true);
             return std::future::pending().await;
         }

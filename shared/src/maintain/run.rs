@@ -222,7 +222,8 @@ impl Maintain {
             let work = self.bounded(run, self.work(order, run, Line::default()));
             return Ok(Turn::Ran(work.await));
         }
-        let backend = self.backend(run).await?;
+        // A lease that cannot be released in time ends by itself.
+        let backend = &self.backend(run).await?.with_deadline(run.stop + 2 * GRACE);
         let repeats = task == Task::Expire && self.every(order).is_some();
         if repeats {
             let work = |line| self.bounded(run, self.work(order, run, line));

@@ -13,7 +13,7 @@ use super::backend::Backend;
 use super::expression::{Expression, Parts};
 use super::fault::{Attributes, Fault};
 use super::item::seconds;
-use super::record::{number, size};
+use super::record::{number, revision_of, size};
 use super::{Entry, Error, ErrorKind, Key, Revision};
 
 /// How many keys one BatchGetItem takes.
@@ -38,8 +38,10 @@ pub(crate) enum Removal {
     Deleted,
     /// It was not there any more.
     Gone,
-    /// It is another one by now, or expires at another time.
+    /// It expires at another time by now.
     Renewed,
+    /// It is another one by now.
+    Replaced,
 }
 
 /// A page of items that expire.
@@ -255,7 +257,8 @@ impl Backend {
                 Ok(units) => return Ok((Removal::Deleted, units)),
                 Err(Fault::Refused(old)) => {
                     let removal = match (&old, &lost) {
-                        (Some(_), _) => Removal::Renewed,
+                        (Some(old), _) if revision_of(old) == seen.revision => Removal::Renewed,
+                        (Some(_), _) => Removal::Replaced,
                         (None, Some(_)) => Removal::Deleted,
                         (None, None) => Removal::Gone,
                     };

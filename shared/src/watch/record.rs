@@ -45,6 +45,8 @@ pub(crate) struct Record {
     pub(crate) order: Order,
     /// What the deleted item's old image says is all that is known of the cause: a marker or an intent may tell more.
     pub(crate) doubtful: bool,
+    /// There was no such item before, as far as the stream knows.
+    pub(crate) inserted: bool,
 }
 
 /// A record's parts, from whichever transport.
@@ -94,12 +96,14 @@ impl Parts {
             }
             _ => Operation::Unknown,
         };
+        let inserted = self.name == "INSERT";
         let event = Event {
             key,
             operation,
             created,
         };
         Read::Change(Record {
+            inserted,
             event,
             order,
             doubtful,

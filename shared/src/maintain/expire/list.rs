@@ -17,6 +17,8 @@ use crate::watch::log::{DueChunk, DueKey, Log, Sweeps, Swept, Unchecked};
 const APART: Duration = Duration::from_secs(60);
 /// A fill files so many keys at once: each ten seconds that one of them falls due in are a request.
 const FILE: usize = 2000;
+/// The time that a fill has after each pass.
+const LEAST: Duration = Duration::from_millis(200);
 
 /// What a check of some keys came to.
 #[derive(Default)]
@@ -41,7 +43,11 @@ impl Sweep<'_> {
             let done = self.list_pass(&sweeps).await;
             self.passed(done, failures)?;
             let was_filling = self.filling.is_some();
-            let filled = self.fill(&sweeps, next.unwrap_or(self.run.last_call)).await;
+            // However long a pass takes, the fill gets on.
+            let least = self.clock().instant() + LEAST;
+            let filled = self
+                .fill(&sweeps, next.unwrap_or(self.run.last_call).max(least))
+                .await;
             filled.or_else(|error| self.failed(error))?;
             let is_ready = self.report.list == Some(List::Ready);
             self.report.complete &= is_ready;
@@ -75,26 +81,39 @@ impl Sweep<'_> {
 
     /// Looks whether the list is full, or how far its fill is.
     async fn find_fill(&mut self, since: Option<SystemTime>) -> Result<(), Error> {
+        self.since = since;
         let kept = self.kept().await?;
-        let ours = |kept: &&Progress| {
-            self.is_ours(kept, Purpose::Fill) && since.is_some_and(|since| kept.begun() >= since)
-        };
-        let found = kept.as_ref().filter(ours).cloned();
-        self.report.list = Some(match &found {
-            Some(found) if found.place.done => List::Ready,
-            _ => List::Filling,
-        });
+        let (is_kept, fill) = (
+            kept.is_some(),
+            kept.filter(|kept| self.is_ours(kept, Purpose::Fill)),
+        );
         let may_begin = since.is_some_and(|since| self.clock().now() >= since);
-        self.filling = match found {
-            Some(found) => Some(found).filter(|found| !found.place.done),
-            None if may_begin => Some(self.begin(Purpose::Fill, kept)),
+        self.report.list = Some(List::Filling);
+        self.filling = match fill {
+            _ if self.run.dry_run => None,
+            // One that began before the last gap goes on to its end too: under gap after gap nothing would get there else.
+            Some(fill) if !fill.place.done => Some(fill),
+            Some(fill) if self.counts(&fill) => {
+                self.report.list = Some(List::Ready);
+                None
+            }
+            None if is_kept => {
+                // Of other prefixes: what they take this run passes over, and they must not count on what they filed.
+                let kept = self.kept().await?;
+                let mut begun = self.begin(Purpose::Fill, kept);
+                self.keep(&mut begun).await?;
+                Some(begun)
+            }
+            earlier if may_begin => Some(self.begin(Purpose::Fill, earlier)),
             // The appenders do not all know yet.
-            None => None,
+            _ => None,
         };
-        if self.run.dry_run {
-            self.filling = None;
-        }
         Ok(())
+    }
+
+    /// Whether all that a fill has filed is all there was to file.
+    fn counts(&self, fill: &Progress) -> bool {
+        self.since.is_some_and(|since| fill.begun() >= since)
     }
 
     /// Files what expires in the table, as far as it comes until then.
@@ -130,7 +149,9 @@ impl Sweep<'_> {
             self.keep(&mut progress).await?;
         }
         if progress.place.done {
-            self.report.list = Some(List::Ready);
+            if self.counts(&progress) {
+                self.report.list = Some(List::Ready);
+            }
         } else {
             self.filling = Some(progress);
         }
@@ -177,7 +198,9 @@ impl Sweep<'_> {
         let mut due = Vec::new();
         for entry in chunks.iter().flat_map(|chunk| &chunk.keys) {
             let checked = self.settled.get(&entry.key);
-            if !self.takes(&entry.key) || checked.is_some_and(|checked| *checked > entry.seen) {
+            // A check before it fell due may have found another item than there is now.
+            let is_settled = |checked: &SystemTime| *checked > entry.seen && *checked >= entry.expires;
+            if !self.takes(&entry.key) || checked.is_some_and(is_settled) {
                 continue;
             }
             if seconds(entry.expires) <= self.latest(Some(&entry.key)) {
@@ -274,7 +297,8 @@ impl Sweep<'_> {
                 Some(Removal::Deleted | Removal::Gone) => checked.settle(due),
                 // The next pass looks again.
                 Some(Removal::Renewed) => void.push(note),
-                None => {}
+                // Who deleted what was seen may have been another sweep: its note tells.
+                Some(Removal::Replaced) | None => {}
             }
         }
         sweeps.void(&void, stop).await?;

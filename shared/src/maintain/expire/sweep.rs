@@ -35,6 +35,8 @@ pub(super) struct Sweep<'a> {
     pub(super) late: bool,
     /// Where a scan that fills the list is.
     pub(super) filling: Option<Progress>,
+    /// A fill counts if it began later.
+    pub(super) since: Option<SystemTime>,
 }
 
 impl<'a> Sweep<'a> {
@@ -47,6 +49,7 @@ impl<'a> Sweep<'a> {
             settled: HashMap::new(),
             late: false,
             filling: None,
+            since: None,
         }
     }
 
@@ -212,7 +215,7 @@ impl<'a> Sweep<'a> {
                     match removal {
                         Removal::Deleted => self.report.deleted += 1,
                         Removal::Gone => self.report.gone += 1,
-                        Removal::Renewed => self.report.refused += 1,
+                        Removal::Renewed | Removal::Replaced => self.report.refused += 1,
                     }
                     Some(removal)
                 }

@@ -173,7 +173,7 @@ impl Appender {
         let mut total = Appended::default();
         // By bucket; a change of the generation deals what is left anew.
         let mut left: Vec<usize> = (0..batch.len()).collect();
-        let mut again = false;
+        let (mut again, mut filed) = (false, false);
         while let Some(&first) = left.first() {
             let failed = |error| Failed { first, error };
             let control = self.agreed(stream, again, batch, stop).await.map_err(failed)?;
@@ -184,6 +184,11 @@ impl Appender {
                 return Ok(total);
             };
             let swept = control.is_swept(self.log.inner.clock.now());
+            if swept && control.is_attached() && !std::mem::replace(&mut filed, true) {
+                // Before the log: of a batch that is appended in part only the rest comes again.
+                let filed = self.filer.file(&self.log, &control, batch, stop).await;
+                filed.map_err(|error| Failed { first: 0, error })?;
+            }
             let notes = if swept {
                 let records: Vec<&Record> = left.iter().filter_map(|at| batch.get(*at)?.record()).collect();
                 let mut tries = Tries::new(&self.log, stop);
@@ -260,11 +265,6 @@ impl Appender {
                 return Err(Failed { first, error });
             }
             again = sealed;
-            if left.is_empty() && swept && control.is_attached() {
-                // Behind the log, whose gaps tell a sweep that something may not have been filed.
-                let filed = self.filer.file(&self.log, &control, batch, stop).await;
-                filed.map_err(|error| Failed { first: 0, error })?;
-            }
         }
         Ok(total)
     }

@@ -3,21 +3,23 @@
 //! | item | `Log` | `Segment` | attributes |
 //! |---|---|---|---|
 //! | chunk | `<log id>#due` | ten seconds since 1970 × 10^20 + a hash of the chunk | `Keys`: JSON list of key, expiry (unix seconds), seen (unix milliseconds) |
-//! | note | `<log id>#chain#<hash mod 8>` | hash of the key | `Key`, `Seen`: when a check of it was made that filed it again |
+//! | note | `<log id>#chain#<hash mod 8>` | hash of the key | `Key`; `Seen`: when a check of it was made that filed it again; `Expires`: where |
 //!
 //! Appenders file the keys that they see with an expiry, sweeps file again what they find renewed. All chunks stand
 //! under one partition key in the order of their slots: what is filed late is the first to be found.
 //!
 //! # About one check a lease and TTL
-//! - An appender files a key only if none of its own entries for it is pending: at an earlier slot or the same, and
-//!   later than the change. Such an entry is checked after the change, and finds it.
-//! - A check that finds a key renewed files it at its expiry, and notes when it looked. An entry that was seen before is
-//!   void: what it tells of, the check saw, and filed. So each new environment adds an entry a key, but no check.
+//! - An appender files a key that is made, or made shorter, and else only if none of its own entries for it is pending: at
+//!   an earlier slot or the same, and later than the change. Such an entry is checked after the change, and finds it.
+//! - A check that finds a key renewed files it at its expiry, and notes when it looked, and where it filed it. As long as
+//!   that entry can stand, an entry that was seen before is void: what it tells of, the check saw, and filed. So each new
+//!   environment adds an entry a key, but no check.
 //! - A key whose check found nothing to file again (deleted, gone, without an expiry) loses its note before its entry
 //!   goes; entries that are pending are checked then.
 //!
-//! An entry is seen five seconds after it arrived, for the clocks of sweeps may be so far behind. A lease that is made
-//! shorter within those seconds of a check may be found as late as it expired before; it is found.
+//! An entry is seen ten seconds after it arrived, for the clocks of sweeps may be so far behind. A lease that is made
+//! shorter within those seconds of a check, or by a change that another environment than that of its last renewal saw, may
+//! be found as late as it expired before; it is found.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -32,7 +34,7 @@ use sha2::{Digest, Sha256};
 use super::control::{Announced, Control, TENDED};
 use super::requests::Tries;
 use super::segment::{key_hash, millis, span, time};
-use super::{Log, LogError};
+use super::{Log, LogError, LogErrorKind};
 use crate::clock::Instant;
 use crate::state::Key;
 use crate::state::fault::{Attributes, Fault};
@@ -191,7 +193,12 @@ impl Sweeps {
             return Ok(Vec::new());
         }
         let items = tries.read(|| self.log.between(&list, from, to)).await?;
-        Ok(items.iter().filter_map(chunk_of).collect())
+        let chunk = |item| {
+            // Passed over, it would end the list for whoever pages through it.
+            let what = "a chunk of its due list cannot be read: another version wrote it";
+            chunk_of(item).ok_or_else(|| self.log.error(LogErrorKind::WrongLog, what))
+        };
+        items.iter().map(chunk).collect()
     }
 
     /// Files keys: a request and a write unit for each slot that one of them falls due in, for each KB more another unit.
@@ -217,6 +224,8 @@ impl Sweeps {
             let mut item = self.note_of(&key.key);
             item.insert("Key".to_owned(), AttributeValue::S(text_of(&key.key)));
             item.insert("Seen".to_owned(), seen.clone());
+            let expires = AttributeValue::N(seconds(key.expires).to_string());
+            item.insert("Expires".to_owned(), expires);
             let later = (
                 "attribute_not_exists(Seen) OR Seen <= :seen",
                 Attributes::from([(":seen".to_owned(), seen)]),
@@ -255,21 +264,26 @@ impl Sweeps {
             }
         }
         let latest: Vec<DueKey> = latest.into_values().collect();
-        let mut notes: HashMap<String, u64> = HashMap::new();
+        let now = self.log.inner.clock.now();
+        let mut notes: HashMap<String, (u64, SystemTime)> = HashMap::new();
         let mut tries = Tries::new(&self.log, stop);
         for some in latest.chunks(BATCH) {
             let places = some.iter().map(|key| self.note_of(&key.key)).collect();
             for item in tries.get_all(places).await? {
                 let text = item.get("Key").and_then(|key| key.as_s().ok());
-                let seen = item.get("Seen").and_then(|seen| seen.as_n().ok()?.parse().ok());
-                if let (Some(key), Some(seen)) = (text, seen) {
-                    notes.insert(key.clone(), seen);
+                let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<i64>().ok();
+                let seen = number("Seen").and_then(|seen| u64::try_from(seen).ok());
+                let expires = number("Expires").and_then(time_of);
+                if let (Some(key), Some(seen), Some(expires)) = (text, seen, expires) {
+                    notes.insert(key.clone(), (seen, expires));
                 }
             }
         }
         let open = latest.into_iter().filter_map(|key| {
             let note = notes.get(&text_of(&key.key));
-            let void = note.is_some_and(|seen| *seen > millis(key.seen));
+            // Where its own entry must be gone, whoever put the note was overtaken.
+            let void =
+                note.is_some_and(|(seen, expires)| *seen > millis(key.seen) && slot(*expires) >= slot(now));
             (!void).then_some(Unchecked {
                 noted: note.is_some(),
                 key,
@@ -290,17 +304,24 @@ impl Sweeps {
         .await
     }
 
-    /// When the newest gap of all buckets was appended: what changed before may not be in the list. A request a bucket.
+    /// When the newest gap of all buckets was appended, or a generation sealed: what changed before may not be in the list.
+    /// A request a bucket, those of sealed generations that are not compacted away included.
     ///
     /// # Errors
     /// [`LogError`].
     pub async fn newest_gap(&self, stop: Instant) -> Result<Option<SystemTime>, LogError> {
         let mut tries = Tries::new(&self.log, stop);
         let mut newest = None;
-        for bucket in 0..self.control.buckets {
-            let bucket = self.control.bucket(bucket);
-            let segments = tries.read(|| self.log.below(&bucket, None, 1)).await?;
-            newest = newest.max(segments.first().and_then(|segment| Some(segment.gap?.appended)));
+        let now = (self.control.generation, self.control.buckets);
+        for &(generation, buckets) in self.control.past.iter().chain([&now]) {
+            for bucket in 0..buckets {
+                let bucket = self.control.bucket_of(generation, bucket);
+                let segments = tries.read(|| self.log.below(&bucket, None, 1)).await?;
+                if let Some(segment) = segments.first() {
+                    let sealed = segment.sealed.then_some(segment.appended);
+                    newest = newest.max(segment.gap.map(|gap| gap.appended)).max(sealed);
+                }
+            }
         }
         Ok(newest.and_then(time))
     }

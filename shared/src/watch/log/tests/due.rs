@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::engine::{Fate, refusal};
 use crate::watch::log::{DueKey, Sweeps};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -70,15 +71,24 @@ async fn a_lease_is_filed_once_until_its_entry_is_looked_at() {
     // Made shorter.
     append(&bench, &appender, &[lease(&bench, "/a", 6, at(100))]).await;
     assert_eq!(listed(&bench, &sweeps).await.len(), 3);
+    // Made anew, or changed nobody knows how.
+    let mut anew = lease(&bench, "/b", 7, at(60));
+    if let Incoming::Record(record) = &mut anew {
+        record.inserted = true;
+    }
+    let unknown = record("/a", 8, None, Operation::Unknown);
+    append(&bench, &appender, &[anew, unknown]).await;
+    assert_eq!(listed(&bench, &sweeps).await[0], ("/a".to_owned(), 0));
+    assert_eq!(listed(&bench, &sweeps).await.len(), 5);
     // The entry may have been looked at by now.
     bench.clock.sleep(295 * SECOND).await;
-    append(&bench, &appender, &[lease(&bench, "/a", 7, at(600))]).await;
+    append(&bench, &appender, &[lease(&bench, "/a", 9, at(600))]).await;
     assert_eq!(listed(&bench, &sweeps).await.last().unwrap().1, 600);
     // What expired before it was filed is the first to be found.
     append(
         &bench,
         &bench.appender(Inline::None),
-        &[lease(&bench, "/old", 8, Some(UNIX_EPOCH + SECOND))],
+        &[lease(&bench, "/old", 10, Some(UNIX_EPOCH + SECOND))],
     )
     .await;
     assert_eq!(listed(&bench, &sweeps).await[0].0, "/old");
@@ -112,6 +122,12 @@ async fn a_check_makes_entries_void_that_were_seen_before() {
         .await
         .unwrap();
     assert_eq!(open(&first).await, None);
+    // Its own entry must be gone: whoever noted it was late.
+    let pending = due(600, 1);
+    bench.clock.sleep(15 * SECOND).await;
+    assert_eq!(open(&pending).await, None);
+    bench.clock.sleep(10 * SECOND).await;
+    assert_eq!(open(&pending).await, Some(true));
     // It ended: what is pending counts again.
     sweeps.forget(&["/a".into()], bench.stop()).await.unwrap();
     assert_eq!(open(&first).await, Some(false));
@@ -254,8 +270,11 @@ async fn nothing_that_expires_is_forgotten() {
             let incoming = if random.below(10) == 0 && table.items.remove(&key).is_some() {
                 deletion(&key, sequence, now, None)
             } else {
-                table.items.insert(key.clone(), expires);
-                lease(&bench, &key, sequence, expires)
+                let inserted = table.items.insert(key.clone(), expires).is_none();
+                match lease(&bench, &key, sequence, expires) {
+                    Incoming::Record(record) => Incoming::Record(Record { inserted, ..record }),
+                    other => other,
+                }
             };
             let lag = Duration::from_secs(if random.below(20) == 0 {
                 random.below(60)
@@ -287,4 +306,51 @@ async fn nothing_that_expires_is_forgotten() {
         assert_eq!(left, Vec::<&SystemTime>::new(), "seed {seed}");
         assert_eq!(listed(&bench, &sweeps).await, [], "seed {seed}");
     }
+}
+
+/// What is in the log must be filed, also where the rest of its batch comes again.
+#[tokio::test(start_paused = true)]
+async fn what_a_bucket_took_is_filed_though_another_failed() {
+    let bench = Bench::new(4).await;
+    let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
+    let expires = Some(bench.clock.now() + 600 * SECOND);
+    let keys: Vec<String> = (0..20).map(|number| format!("/{number}")).collect();
+    let batch: Vec<Incoming> = (1..)
+        .zip(&keys)
+        .map(|(at, key)| lease(&bench, key, at, expires))
+        .collect();
+    let bucket = format!("{}#1#2", sweeps.control.id);
+    bench.engine.plan(move |operation, body| {
+        let refused = operation == "PutItem" && body["Item"]["Log"]["S"] == bucket.as_str();
+        if refused {
+            refusal("ProvisionedThroughputExceededException")
+        } else {
+            Fate::Served
+        }
+    });
+    let stop = bench.clock.instant() + 5 * SECOND;
+    let failed = bench.appender(Inline::None).append(STREAM, &batch, stop).await;
+    assert!(failed.unwrap_err().first < 20);
+    assert_eq!(listed(&bench, &sweeps).await.len(), 20);
+}
+
+/// Who listed at a seal has seen what came before; a list that was filled before has not.
+#[tokio::test(start_paused = true)]
+async fn a_seal_is_a_gap_to_the_list() {
+    let bench = Bench::new(2).await;
+    bench
+        .log()
+        .break_all("lost", "1", None, bench.stop())
+        .await
+        .unwrap();
+    let lost = bench.clock.now();
+    bench.clock.sleep(30 * SECOND).await;
+    bench
+        .log()
+        .reconfigure(3, Transport::Stream, bench.stop())
+        .await
+        .unwrap();
+    let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
+    let newest = sweeps.newest_gap(bench.stop()).await.unwrap();
+    assert_eq!(newest, Some(lost + 30 * SECOND));
 }

@@ -133,6 +133,7 @@ impl Bench {
 fn record(key: &str, sequence: u64, created: Option<SystemTime>, operation: Operation) -> Incoming {
     let doubtful = matches!(&operation, Operation::Delete(delete) if delete.cause != Cause::Expired);
     Incoming::Record(Record {
+        inserted: false,
         event: Event {
             key: Key::from(key),
             operation,
