@@ -78,13 +78,7 @@ async fn a_thousand_slow_watchers_hold_memory_bounded() {
     let every = Duration::from_millis(10);
     tokio::spawn(pump::pump(engine.clone(), "state", feed, clock.clone(), every));
     // The wire remembers what was sent, for other tests.
-    let (forgetting, forgotten) = (clock.clone(), engine.clone());
-    tokio::spawn(async move {
-        loop {
-            forgotten.sent();
-            forgetting.sleep(Duration::from_millis(5)).await;
-        }
-    });
+    engine.forget();
     let pace = Pace {
         busy: Duration::from_millis(20),
         idle: Duration::from_millis(200),

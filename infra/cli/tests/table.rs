@@ -8,6 +8,8 @@
     clippy::indexing_slicing
 )]
 
+#[path = "table/index.rs"]
+mod index;
 #[path = "table/machine.rs"]
 #[allow(dead_code)] // The state commands' tests use the rest.
 mod machine;

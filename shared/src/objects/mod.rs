@@ -17,6 +17,8 @@ use sha2::{Digest, Sha256};
 use self::dir::Dir;
 #[cfg(feature = "s3")]
 use self::s3::S3;
+#[cfg(all(feature = "s3", feature = "dynamodb"))]
+pub(crate) use self::s3::client as s3_client;
 use crate::config::ObjectsUri;
 use crate::random::Random;
 

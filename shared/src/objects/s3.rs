@@ -23,7 +23,7 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
 }
 
 /// A client for a location.
-pub(super) fn client(sdk: &aws_config::SdkConfig, location: &S3Location) -> Client {
+pub(crate) fn client(sdk: &aws_config::SdkConfig, location: &S3Location) -> Client {
     let mut builder = aws_sdk_s3::config::Builder::from(sdk);
     if let Some(region) = &location.region {
         builder = builder.region(aws_config::Region::new(region.clone()));

@@ -9,6 +9,7 @@
 //! objects.
 
 mod due;
+mod states;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
@@ -18,7 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::stream::TryStreamExt;
 use serde::Serialize;
 
-use self::due::{Due, Dues, Known, Quarantined, State, Unfiled, each, id_of, id_of_line};
+pub use self::due::State;
+use self::due::{Due, Dues, Known, Quarantined, Unfiled, each, id_of, id_of_line};
 use super::failures::{self, Owed};
 use super::names::name;
 use crate::audit::canonical::Canonical;
@@ -121,6 +123,11 @@ pub enum GapsError {
 }
 
 impl Look<'_> {
+    /// Whether what the sink holds can be read.
+    pub fn is_readable(&self) -> bool {
+        !matches!(self.sink.uri, SinkUri::Stdout)
+    }
+
     /// Looks at the events from a time to another, which is included; seconds are whole. `progress` is told the report
     /// after each day.
     ///
@@ -138,7 +145,7 @@ impl Look<'_> {
     ) -> Result<Report, GapsError> {
         let mut report = Report {
             sink: self.name.to_owned(),
-            compared: !matches!(self.sink.uri, SinkUri::Stdout),
+            compared: self.is_readable(),
             ..Report::default()
         };
         // In order, so that a day's rows come together.
@@ -207,14 +214,7 @@ impl Look<'_> {
         marked: &mut BTreeMap<String, u64>,
         report: &mut Report,
     ) -> Result<(), GapsError> {
-        self.held(&mut dues).await?;
-        if dues.missing > 0 {
-            let mut owed = self.on_the_way(&mut dues).await?;
-            self.held(&mut dues).await?;
-            owed.retain(|owed| owed.is_of(table));
-            owed.sort_by(|a, b| a.name.cmp(&b.name));
-            owed.iter().for_each(|owed| dues.owe(owed, marked));
-        }
+        self.find(&mut dues, table, None, marked).await?;
         counts.events = dues.due.len() + counts.filtered;
         if counts.events == 0 {
             return Ok(());
@@ -243,8 +243,9 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Marks what the sink holds. Its days are those of the events' own times.
-    async fn held(&self, dues: &mut Dues) -> Result<(), GapsError> {
+    /// Marks what the sink holds. Its days are those of the events' own times. Objects that were written before `since` are
+    /// passed over.
+    async fn held(&self, dues: &mut Dues, since: Option<SystemTime>) -> Result<(), GapsError> {
         let missing = dues.due.values().filter(|due| due.state == State::Missing);
         let days: BTreeSet<Day> = missing.map(|due| due.day).collect();
         for day in days {
@@ -254,13 +255,14 @@ impl Look<'_> {
                     *dues = self.file(dir, day, std::mem::take(dues)).await?;
                 }
                 SinkUri::S3 { .. } => {
-                    each(self.objects, &format!("{day}/"), |name, body| {
+                    each(self.objects, &format!("{day}/"), since, |name, body| {
                         self.lines(s3::lines(name, body)?, dues)
                     })
                     .await?;
                 }
                 SinkUri::Lake(_) => {
-                    each(self.objects, &format!("{}{day}/", lake::SIDECARS), |_, body| {
+                    let sidecars = format!("{}{day}/", lake::SIDECARS);
+                    each(self.objects, &sidecars, since, |_, body| {
                         let (ids, rest) = body.as_chunks::<16>();
                         for id in ids {
                             dues.mark(u128::from_be_bytes(*id), State::Delivered);
@@ -305,14 +307,14 @@ impl Look<'_> {
     async fn on_the_way(&self, dues: &mut Dues) -> Result<Vec<Owed>, GapsError> {
         let mut out = Canonical::default();
         if matches!(self.sink.uri, SinkUri::Lake(_)) {
-            each(self.objects, lake::STAGING, |_, body| {
+            each(self.objects, lake::STAGING, None, |_, body| {
                 for id in body.split(|byte| *byte == b'\n').filter_map(id_of_line) {
                     dues.mark(first_128(id.as_bytes()), State::Staged);
                 }
                 Ok(())
             })
             .await?;
-            each(self.objects, lake::QUARANTINE, |_, body| {
+            each(self.objects, lake::QUARANTINE, None, |_, body| {
                 for line in body.split(|byte| *byte == b'\n') {
                     let line = serde_json::from_slice::<Unfiled<'_>>(line).ok();
                     let id = line.and_then(|line| id_of_line(line.line?.as_bytes()));
@@ -330,13 +332,13 @@ impl Look<'_> {
                 dues.mark(key, state);
             }
         };
-        each(self.spool, &format!("{}/", self.name), |_, body| {
+        each(self.spool, &format!("{}/", self.name), None, |_, body| {
             let text = String::from_utf8_lossy(&body);
             text.lines().for_each(|raw| mark(raw, State::Spooled));
             Ok(())
         })
         .await?;
-        each(self.quarantine, "", |_, body| {
+        each(self.quarantine, "", None, |_, body| {
             for line in body.split(|byte| *byte == b'\n') {
                 let line = serde_json::from_slice::<Quarantined<'_>>(line).ok();
                 let ours = line.filter(|line| line.sink.as_ref().is_none_or(|sink| sink == self.name));
@@ -348,7 +350,7 @@ impl Look<'_> {
         })
         .await?;
         let mut owed = Vec::new();
-        each(self.failures, "", |name, body| {
+        each(self.failures, "", None, |name, body| {
             match failures::read(name, &body) {
                 failures::Read::Records { records, .. } => {
                     records.iter().for_each(|raw| mark(raw.get(), State::Redrive));

@@ -196,18 +196,19 @@ impl Backend {
             .record(took);
     }
 
-    /// Notes the capacity that an answer says it took.
+    /// Notes the capacity that an answer says it took, and answers it.
     pub(super) fn charge<'a>(
         &self,
         operation: &'static str,
         consumed: impl IntoIterator<Item = &'a ConsumedCapacity>,
-    ) {
+    ) -> f64 {
         let units: f64 = consumed
             .into_iter()
             .filter_map(ConsumedCapacity::capacity_units)
             .sum();
         metrics::histogram!("tidewatch_state_capacity_units", "table" => self.table().to_owned(), "operation" => operation)
             .record(units);
+        units
     }
 }
 

@@ -55,6 +55,25 @@ impl Expression {
         }
     }
 
+    /// The item is the one that was seen: in this revision and with this expiry, which is `latest` or before.
+    pub(super) fn seen(revision: &Revision, expires: i64, latest: i64) -> Self {
+        let pinned = Self::empty()
+            .value(":expires", number(expires))
+            .value(":latest", number(latest));
+        let mut pinned = if revision.is_blank() {
+            pinned
+        } else {
+            pinned.value(":rev", AttributeValue::S(revision.as_str().to_owned()))
+        };
+        let revision = if revision.is_blank() {
+            "attribute_not_exists(Revision)"
+        } else {
+            "Revision = :rev"
+        };
+        pinned.text = format!("{revision} AND Expires = :expires AND Expires <= :latest");
+        pinned
+    }
+
     /// What a query leaves out.
     pub(super) fn live(now: i64) -> Self {
         Self {

@@ -24,6 +24,8 @@ enum Want {
     Entries,
     /// Primary keys of all items, expired ones too.
     Keys,
+    /// All of all items, expired ones too.
+    Everything,
     Count,
 }
 
@@ -117,6 +119,16 @@ impl Backend {
                 })
             })
             .try_flatten()
+    }
+
+    /// All that is stored in a range, expired or not, in order. Pages and price as [`items`](Self::items).
+    pub(super) fn everything(
+        &self,
+        operation: &'static str,
+        range: &Range,
+    ) -> impl Stream<Item = Result<(Key, Attributes), Error>> + Send + use<> {
+        self.merged(operation, range.clone().into(), Want::Everything)
+            .map_ok(|(key, stored, _)| (key, stored))
     }
 
     fn merged(
@@ -253,7 +265,7 @@ impl Pages {
             let asked = backend.clock().now();
             let now = attempts.now();
             let mut condition = match self.want {
-                Want::Keys => None,
+                Want::Keys | Want::Everything => None,
                 _ => Some(Expression::live(now)),
             };
             let mut request = backend
@@ -284,7 +296,7 @@ impl Pages {
                 .set_expression_attribute_names(names)
                 .set_expression_attribute_values(values);
             request = match self.want {
-                Want::Items => request,
+                Want::Items | Want::Everything => request,
                 Want::Entries => request.projection_expression("#k, Expires, Revision"),
                 Want::Keys => request.projection_expression("#h, #k"),
                 Want::Count => request.select(Select::Count),

@@ -57,7 +57,9 @@ mod put;
 mod range;
 mod read;
 pub(crate) mod record;
+pub(crate) mod release;
 mod skew;
+pub(crate) mod sweep;
 mod write;
 
 pub use atomic::{Action, Condition, ConditionalAction, MAX_ATOMIC_WRITE_SIZE};

@@ -52,7 +52,7 @@ impl Layout {
     }
 
     /// How many partitions a range is spread over.
-    pub(super) fn partitions(&self) -> u8 {
+    pub(crate) fn partitions(&self) -> u8 {
         match self {
             Self::Teleport => 1,
             Self::Partitioned(spread) => spread.partitions(),

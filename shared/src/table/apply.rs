@@ -110,7 +110,7 @@ impl Tables {
     }
 
     /// One UpdateTable of an ACTIVE table: DynamoDB takes one kind of change a request, and none before it has ended.
-    async fn update(
+    pub(super) async fn update(
         &self,
         table: &str,
         change: impl FnOnce(UpdateTableFluentBuilder) -> UpdateTableFluentBuilder,

@@ -13,15 +13,15 @@ pub const PRICES_SOURCE: &str =
     "prices as of November 2024, table class Standard; check https://aws.amazon.com/dynamodb/pricing/";
 
 /// A read capacity unit for an hour: $0.00013.
-const RCU_HOUR: Usd = Usd(130);
+pub(super) const RCU_HOUR: Usd = Usd(130);
 /// A write capacity unit for an hour: $0.00065.
-const WCU_HOUR: Usd = Usd(650);
+pub(super) const WCU_HOUR: Usd = Usd(650);
 /// AWS's month.
-const HOURS: u64 = 730;
+pub(super) const HOURS: u64 = 730;
 /// A million write request units: $0.625.
-const MILLION_WRITES: Usd = Usd(625_000);
+pub(super) const MILLION_WRITES: Usd = Usd(625_000);
 /// A million read request units: $0.125.
-const MILLION_READS: Usd = Usd(125_000);
+pub(super) const MILLION_READS: Usd = Usd(125_000);
 /// A GB stored for a month: $0.25.
 const GB_MONTH: Usd = Usd(250_000);
 /// A GB of table under point-in-time recovery for a month: $0.20. Indexes are not counted.
@@ -34,12 +34,17 @@ const KEY_MONTH: Usd = Usd(1_000_000);
 pub struct Usd(u64);
 
 impl Usd {
-    const fn times(self, factor: u64) -> Self {
+    pub(super) const fn times(self, factor: u64) -> Self {
         Self(self.0.saturating_mul(factor))
     }
 
-    const fn plus(self, other: Self) -> Self {
+    pub(super) const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
+    }
+
+    /// `count` of what costs this for `each`, rounded up.
+    pub(super) const fn part(self, count: u64, each: u64) -> Self {
+        Self(self.0.saturating_mul(count).div_ceil(each))
     }
 
     /// In millionths of a dollar.

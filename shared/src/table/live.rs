@@ -126,6 +126,10 @@ pub struct Live {
     pub regions: Regions,
     /// The regions of its replicas, as far as the endpoint names them.
     pub replicas: Vec<String>,
+    /// How many items it has, as DynamoDB counted them some hours ago.
+    pub items: u64,
+    /// How many bytes these are.
+    pub bytes: u64,
     /// What could not be read.
     pub warnings: Vec<Warning>,
 }
@@ -165,6 +169,8 @@ impl Live {
                 .map(str::to_owned),
             regions: regions(table),
             replicas: replicas(table),
+            items: counted(table.item_count()),
+            bytes: counted(table.table_size_bytes()),
             warnings: Vec::new(),
         }
     }
@@ -180,6 +186,12 @@ impl Ttl {
             _ => Self::Off,
         }
     }
+}
+
+fn counted(count: Option<i64>) -> u64 {
+    count
+        .and_then(|count| u64::try_from(count).ok())
+        .unwrap_or_default()
 }
 
 fn attribute(attribute: &AttributeDefinition) -> (String, ScalarAttributeType) {

@@ -10,30 +10,35 @@
 //! | [`Tables`] | create, read and apply, with bounded waits |
 //! | [`print()`] | the same table as a shell script, Terraform or CloudFormation |
 //! | [`estimate`] | what it costs |
+//! | [`Measure`], [`Added`] | what an index on an attached table would add to its owner's writes, measured |
 //!
 //! Only [`Tables`] talks to DynamoDB; everything else is a pure function of what was read.
 //!
 //! An engine that lacks an operation (every local one lacks point-in-time recovery) answers
 //! `UnknownOperationException`. That becomes a [`Warning`] naming the operation: never a failure, never silence.
 
+mod added;
 mod apply;
 mod change;
 mod cost;
 mod create;
 mod error;
 mod live;
+mod measure;
 mod print;
 mod schema;
 mod spec;
 mod tables;
 mod verify;
 
+pub use added::{Added, MAX_WRITES};
 pub use apply::{Applied, Outcome};
 pub use change::{Change, ChangeKind, Plan, plan};
 pub use cost::{Estimate, Line, PRICES_SOURCE, Usd, estimate};
 pub use create::{Created, Ensured};
 pub use error::{Error, ServiceError};
 pub use live::{Index, Keys, Live, Recovery, Regions, Stream, Ttl, Warning};
+pub use measure::{Measure, Measured};
 pub use print::{Format, print};
 pub use schema::{Attribute, IndexSchema, Kind, Projected, Schema};
 pub use spec::{Billing, Spec};

@@ -132,6 +132,15 @@ static PARTITIONED: Schema = Schema {
     recovery: true,
 };
 
+/// An index that an operator may insist on for an attached state table, beside what its owner needs. All its entries are
+/// under the one partition key that all items of that layout share: see [`Added`](super::Added) for what that means.
+pub(super) static STATE_EXPIRY: IndexSchema = IndexSchema {
+    name: "expiry",
+    hash: string("HashKey"),
+    range: number("Expires"),
+    projection: Projected::Include(&["Revision"]),
+};
+
 static WATCH_LOG: Schema = Schema {
     kind: Kind::WatchLog,
     hash: string("Log"),

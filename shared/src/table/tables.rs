@@ -17,7 +17,7 @@ use crate::clock::{Clock, Instant};
 #[derive(Debug, Clone)]
 pub struct Tables {
     pub(super) client: Client,
-    clock: Clock,
+    pub(super) clock: Clock,
     limit: Duration,
 }
 
@@ -71,13 +71,34 @@ impl Tables {
     /// # Errors
     /// [`Error::NotFound`] if there is no such table; [`Error::Request`].
     pub async fn read(&self, table: &str) -> Result<Live, Error> {
+        let (live, unread) = self.read_what_it_may(table).await?;
+        match unread.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(live),
+        }
+    }
+
+    /// As [`read`](Self::read), for a reader that may not be allowed everything: without a table's description there is
+    /// an error, else the errors of the rest, which stays unknown.
+    pub(crate) async fn read_what_it_may(&self, table: &str) -> Result<(Live, Vec<Error>), Error> {
         let described = self.describe(table).await?.ok_or_else(|| Error::NotFound {
             table: table.to_owned(),
         })?;
         let mut live = Live::from_description(table, &described);
-        self.read_ttl(&mut live).await?;
-        self.read_recovery(&mut live).await?;
-        Ok(live)
+        let ttl = self.read_ttl(&mut live).await;
+        let recovery = self.read_recovery(&mut live).await;
+        let unread = [ttl, recovery].into_iter().filter_map(Result::err);
+        Ok((live, unread.collect()))
+    }
+
+    /// The ARN of a table's stream; none if it is off. One DescribeTable.
+    #[cfg(feature = "lambda")]
+    pub(crate) async fn stream_arn(&self, table: &str) -> Result<Option<String>, Error> {
+        let described = self.describe(table).await?.ok_or_else(|| Error::NotFound {
+            table: table.to_owned(),
+        })?;
+        let live = Live::from_description(table, &described);
+        Ok(live.stream.and_then(|stream| stream.arn))
     }
 
     /// Whether there is such a table, in whatever state. One DescribeTable.

@@ -46,14 +46,15 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One way in which a table is not what it must, or should, be.
+/// One way in which a table, or what works on one, is not what it must, or should, be.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
     /// How bad it is.
     pub severity: Severity,
     /// What it is about, stable for machines: `layout`, `keys`, `key-type`, `old-schema`, `index`, `index-keys`,
     /// `index-type`, `index-projection`, `index-status`, `old-index`, `other-index`, `stream`, `stream-view`,
-    /// `other-stream`, `ttl`, `ttl-attribute`, `recovery`, `deletion-protection` or `status`.
+    /// `other-stream`, `ttl`, `ttl-attribute`, `recovery`, `deletion-protection` or `status`; those of what is no table
+    /// are in [`maintain::verify`](crate::maintain::verify).
     pub code: &'static str,
     /// What was found.
     pub found: String,
@@ -64,7 +65,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn new(severity: Severity, code: &'static str, found: impl Into<String>) -> Self {
+    pub(crate) fn new(severity: Severity, code: &'static str, found: impl Into<String>) -> Self {
         Self {
             severity,
             code,
@@ -74,12 +75,12 @@ impl Difference {
         }
     }
 
-    fn so(mut self, consequence: impl Into<String>) -> Self {
+    pub(crate) fn so(mut self, consequence: impl Into<String>) -> Self {
         self.consequence = consequence.into();
         self
     }
 
-    fn remedy(mut self, remedy: impl Into<String>) -> Self {
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
         self
     }

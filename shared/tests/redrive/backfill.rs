@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::support::Setup;
 use crate::{Forward, hand};
 
-const TABLE: &str = "teleport.audit";
+pub(crate) const TABLE: &str = "teleport.audit";
 /// 2026-11-20T00:00:00Z.
 pub(crate) const DAY: u64 = 1_795_132_800;
 

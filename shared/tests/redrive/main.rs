@@ -17,6 +17,7 @@ mod store;
 mod support;
 
 mod backfill;
+mod canary;
 mod event_handler;
 mod exported;
 mod failures;

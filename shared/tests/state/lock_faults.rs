@@ -202,7 +202,7 @@ async fn a_release_is_repeated_until_it_is_known() {
 
 /// The engine, dating its answers so many milliseconds beside this machine's clock.
 #[derive(Debug, Clone)]
-struct Dated(Engine, Arc<AtomicI64>);
+pub(crate) struct Dated(pub(crate) Engine, pub(crate) Arc<AtomicI64>);
 
 impl HttpConnector for Dated {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {

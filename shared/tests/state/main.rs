@@ -28,6 +28,7 @@ mod memory;
 mod mocked;
 mod operations;
 mod policy;
+mod released;
 mod requests;
 mod semaphores;
 mod settled;

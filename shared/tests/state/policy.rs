@@ -8,18 +8,25 @@ use aws_sdk_dynamodb::config::{Credentials, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures_util::TryStreamExt;
 use tidewatch::clock::Clock;
+use tidewatch::maintain::{Turn, leased};
 use tidewatch::random::Random;
 use tidewatch::state::{
-    Backend, Condition, ConditionalAction, Item, Key, Layout, Lease, LockConfiguration, Partitioned, Range,
+    Backend, Condition, ConditionalAction, Config, Item, Key, Layout, Lease, LockConfiguration, Partitioned,
+    Range,
 };
+use tidewatch::table::Tables;
+use tidewatch::watch::log::{Facts, Log, LogSpec, MIN_RETENTION};
 
-#[tokio::test]
-async fn policy_allows_every_operation() {
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_default()
+}
+
+/// A client of whoever is tried, and the table; none if nobody is.
+fn tried(test: &str) -> Option<(Client, Config)> {
     let endpoint = variable("TIDEWATCH_POLICY_ENDPOINT");
     if endpoint.is_empty() {
-        eprintln!("SKIPPED: policy_allows_every_operation needs .ci/iam");
-        return;
+        eprintln!("SKIPPED: {test} needs .ci/iam");
+        return None;
     }
     let layout = match variable("TIDEWATCH_POLICY_LAYOUT").as_str() {
         "teleport" => Layout::Teleport,
@@ -40,8 +47,17 @@ async fn policy_allows_every_operation() {
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build(),
     );
-    let mut config = crate::engine::config(&variable("TIDEWATCH_POLICY_TABLE"), layout.clone());
+    let mut config = crate::engine::config(&variable("TIDEWATCH_POLICY_TABLE"), layout);
     config.operation_timeout = Duration::from_secs(10);
+    Some((client, config))
+}
+
+#[tokio::test]
+async fn policy_allows_every_operation() {
+    let Some((client, mut config)) = tried("policy_allows_every_operation") else {
+        return;
+    };
+    let layout = config.layout.clone();
     // Point-in-time recovery is asked for with the right to create only.
     config.continuous_backups = variable("TIDEWATCH_POLICY_FORM") == "create";
     let (clock, random) = (Clock::system(), Random::system());
@@ -51,6 +67,78 @@ async fn policy_allows_every_operation() {
     every_operation(&backend, &clock).await;
     if let Layout::Partitioned(_) = layout {
         batch_get(&client, &backend).await;
+    }
+}
+
+/// What the tasks do with a state table and its watch log, on tables that are there.
+#[tokio::test]
+async fn policy_allows_the_tasks() {
+    let Some((client, config)) = tried("policy_allows_the_tasks") else {
+        return;
+    };
+    let layout = config.layout.clone();
+    let (clock, random) = (Clock::system(), Random::system());
+    let backend = Backend::existing(&client, config, clock.clone(), random.clone());
+    let backend = backend.await.unwrap();
+    // A run that was refused half-way leaves its lease and its log.
+    let name = random.uuid().to_string();
+    let turn = leased(&backend, &name, sweep(&client, &backend, &layout, &clock));
+    assert!(matches!(turn.await.unwrap(), Turn::Ran(())));
+    let table = variable("TIDEWATCH_POLICY_LOG");
+    Tables::new(client.clone(), clock.clone(), Tables::WAIT)
+        .read(&table)
+        .await
+        .unwrap();
+    let stop = clock.instant() + Duration::from_secs(10);
+    let log = Log::new(&client, &table, &name, clock, random);
+    log.create(&LogSpec::new("policy"), stop).await.unwrap();
+    log.examine(&Facts::default(), stop).await.unwrap();
+    log.compact(MIN_RETENTION, stop).await.unwrap();
+    log.break_all("a policy is tried", "policy", None, stop)
+        .await
+        .unwrap();
+    // Of the list of what falls due.
+    let key = [
+        ("Log".to_owned(), AttributeValue::S("policy#due".to_owned())),
+        ("Segment".to_owned(), AttributeValue::N("1".to_owned())),
+    ];
+    let wanted = KeysAndAttributes::builder().keys(key.clone().into());
+    let wanted = wanted.consistent_read(true).build().unwrap();
+    let checked = client.batch_get_item().request_items(&table, wanted);
+    checked.send().await.unwrap();
+    let removed = client.delete_item().table_name(&table).set_key(Some(key.into()));
+    removed.send().await.unwrap();
+}
+
+/// What a sweep asks of a state table.
+async fn sweep(client: &Client, backend: &Backend, layout: &Layout, clock: &Clock) {
+    let key = Key::from(".tidewatch/maintain/policy");
+    let later = clock.now() + Duration::from_secs(60);
+    backend.put(&Item::new(&key, "1").expiring(later)).await.unwrap();
+    backend.keep_alive_unchecked(&key, later).await.unwrap();
+    backend.get(&key).await.unwrap();
+    backend.count(&Range::prefix(&key)).await.unwrap();
+    backend.delete(&key).await.unwrap();
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let (partition, sort) = match layout {
+        Layout::Teleport => (("HashKey", "teleport"), "FullPath"),
+        Layout::Partitioned(_) => (("Part", "default#0"), "Key"),
+    };
+    let stored = [
+        (partition.0.to_owned(), text(partition.1)),
+        (sort.to_owned(), text("/a")),
+    ];
+    let wanted = KeysAndAttributes::builder().keys(stored.into());
+    let wanted = wanted.consistent_read(true).build().unwrap();
+    let entries = client.batch_get_item().request_items(backend.table(), wanted);
+    entries.send().await.unwrap();
+    if let Layout::Partitioned(_) = layout {
+        let due = client.query().table_name(backend.table()).index_name("expiry");
+        let due = due.key_condition_expression("ExpiryShard = :shard AND Expires <= :latest");
+        let number = |number: &str| AttributeValue::N(number.to_owned());
+        let due = due.expression_attribute_values(":shard", number("0"));
+        let due = due.expression_attribute_values(":latest", number("1"));
+        due.send().await.unwrap();
     }
 }
 

@@ -1,7 +1,8 @@
-//! `tidewatch table`: create, verify, plan, apply and print the tables.
+//! `tidewatch table`: create, verify, plan, apply, index and print the tables.
 
 mod change;
 mod create;
+mod index;
 mod options;
 mod print;
 mod show;
@@ -36,6 +37,8 @@ enum TableCommand {
     Plan(change::PlanArgs),
     /// Make the safe changes: stream, TTL, recovery, deletion protection
     Apply(change::ApplyArgs),
+    /// Measure what an index on expiry would add to an attached state table; add it if told to
+    Index(index::IndexArgs),
     /// Print the table for another tool to create
     Print(print::PrintArgs),
 }
@@ -50,6 +53,7 @@ pub async fn run(global: &Global, args: TableArgs) -> Result<Exit, Failure> {
         TableCommand::Verify(args) => verify::run(global, args).await,
         TableCommand::Plan(args) => change::plan(global, args).await,
         TableCommand::Apply(args) => change::apply(global, args).await,
+        TableCommand::Index(args) => index::run(global, args).await,
         TableCommand::Print(args) => print::run(global, &args),
     }
 }

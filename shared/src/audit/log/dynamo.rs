@@ -35,7 +35,7 @@ const PLACES: u8 = 8;
 #[derive(Debug, Clone)]
 pub struct Dynamo(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inner {
     client: Client,
     table: String,
@@ -126,13 +126,17 @@ impl Dynamo {
     #[must_use]
     pub fn without_conflict_check(&self) -> Self {
         Self(Arc::new(Inner {
-            client: self.0.client.clone(),
-            table: self.0.table.clone(),
-            name: self.0.name.clone(),
-            retention: self.0.retention,
             conflict_check: false,
-            clock: self.0.clock.clone(),
-            random: self.0.random.clone(),
+            ..Inner::clone(&self.0)
+        }))
+    }
+
+    /// The same table, where events are kept for so long.
+    #[must_use]
+    pub(crate) fn with_retention(&self, retention: Duration) -> Self {
+        Self(Arc::new(Inner {
+            retention,
+            ..Inner::clone(&self.0)
         }))
     }
 
@@ -176,7 +180,7 @@ impl Dynamo {
         &self.0.clock
     }
 
-    pub(super) fn random(&self) -> &Random {
+    pub(crate) fn random(&self) -> &Random {
         &self.0.random
     }
 

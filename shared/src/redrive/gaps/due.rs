@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
+use std::time::SystemTime;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Gap, GapsError};
@@ -19,15 +20,23 @@ use crate::redrive::failures::Owed;
 /// Objects that are read at once.
 const AT_ONCE: usize = 8;
 
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+/// What became of an event; [`Counts`](super::Counts) says what each means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It is nowhere.
     Missing,
+    /// The sink holds it.
     Delivered,
+    /// It waits for the task `lake`.
     Staged,
+    /// It waits in the sink's spool.
     Spooled,
+    /// It is in quarantine.
     Quarantined,
+    /// Lambda gave it up, and it waits for a redrive.
     Redrive,
+    /// A backfill of its time is owed.
     Owed,
 }
 
@@ -155,10 +164,12 @@ pub(super) fn id_of(raw: &str, out: &mut Canonical) -> Option<String> {
     Some(event.id)
 }
 
-/// Hands each object of a place to `read`, in no order.
+/// Hands each object of a place to `read`, in no order; of those that tell when they were written, only what was not before
+/// `since`.
 pub(super) async fn each(
     objects: Option<&Objects>,
     prefix: &str,
+    since: Option<SystemTime>,
     mut read: impl FnMut(&str, Vec<u8>) -> io::Result<()>,
 ) -> Result<(), GapsError> {
     let Some(objects) = objects else { return Ok(()) };
@@ -168,6 +179,7 @@ pub(super) async fn each(
         let gets: Vec<_> = page
             .objects
             .iter()
+            .filter(|listed| since.is_none() || listed.modified.is_none() || listed.modified >= since)
             .map(|listed| {
                 Box::pin(async {
                     let object = objects.get(&listed.name).await?;

@@ -26,8 +26,7 @@ pub(super) async fn read(backend: &Backend, key: &Key) -> Result<Fence, Error> {
         }
         Err(error) => return Err(error),
     };
-    let text = std::str::from_utf8(&item.value).ok();
-    let number = text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+    let number = number(&item.value).ok_or_else(|| {
         let what = "it does not hold a number: somebody else wrote it. Put one there that is greater than all handed out";
         Error::new(ErrorKind::WrongTable, "acquire_lock", backend.table(), Some(key), what)
     })?;
@@ -35,6 +34,11 @@ pub(super) async fn read(backend: &Backend, key: &Key) -> Result<Fence, Error> {
         number,
         revision: Some(item.revision),
     })
+}
+
+/// The number that a fencing item holds.
+pub(in crate::state) fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// The number of this holder; none if the lock is to be released and acquired anew.

@@ -56,6 +56,7 @@ pub use configuration::LockConfiguration;
 pub(super) use configuration::ttl_fault;
 pub(super) use deadline::{Deadline, Moment};
 pub use election::{Election, Leader, Leadership};
+pub(super) use fence::number;
 pub use guard::{LockGuard, LockScope};
 pub use run::RunError;
 pub use semaphore::Semaphore;

@@ -1,0 +1,184 @@
+//! What an index on the expiry of an attached state table adds, and adding it.
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, KeySchemaElement,
+    KeyType, Projection, ProvisionedThroughput,
+};
+
+use super::cost::{HOURS, MILLION_WRITES, RCU_HOUR, Usd, WCU_HOUR};
+use super::schema::STATE_EXPIRY;
+use super::tables::incomplete;
+use super::{Billing, Error, IndexSchema, Kind, Live, Measured, Progress, Tables};
+
+/// Write units a second that one partition takes. All entries of such an index are under one partition key and in the
+/// order of their expiry, so renewals all write near its end, which DynamoDB cannot take apart.
+pub const MAX_WRITES: f64 = 1_000.0;
+
+/// What an index on the expiry of an attached state table would add, by a measurement.
+///
+/// A renewal moves an entry: it is deleted and put again, two writes beside the owner's one. An entry that comes, goes or
+/// gets another revision is one.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Added {
+    /// Entries that the index would have.
+    pub entries: u64,
+    /// Renewals of leases a second.
+    pub renewals_per_second: f64,
+    /// Writes to the index a second, of a unit each.
+    pub writes_per_second: f64,
+    /// Of what one partition takes, the part that these are.
+    pub of_a_partition: f64,
+    /// Writes to the index a second if every lease is renewed within a minute, as after an outage.
+    pub burst_per_second: f64,
+    /// Whether such a burst is more than one partition takes: then the owner's writes are throttled.
+    pub burst_throttles: bool,
+    /// Write capacity that the index gets, on a provisioned table: what is measured twice over, and the table's own at
+    /// least.
+    pub provisioned: Option<u32>,
+    /// What it costs a month, without storage.
+    pub per_month: Usd,
+    /// What filling it costs once, on demand.
+    pub filling: Usd,
+    /// Whether the figures are those of a part, by which the whole table was reckoned.
+    pub reckoned: bool,
+}
+
+impl Added {
+    /// By what was measured on the table.
+    pub fn new(live: &Live, measured: &Measured) -> Self {
+        let looked_at = measured.looked_at.max(1);
+        let factor = match measured.whole {
+            true => 1.0,
+            false => (live.items.max(looked_at) as f64) / (looked_at as f64),
+        };
+        let each_second = |count: u64| factor * count as f64 / measured.apart.max(1.0);
+        let renewals = each_second(measured.renewed);
+        let others = measured.rewritten + measured.added + measured.removed;
+        let writes = 2.0 * renewals + each_second(others);
+        let entries = rounded(factor * measured.expiring as f64);
+        let burst = 2.0 * entries as f64 / 60.0;
+        let (provisioned, per_month) = match live.billing {
+            Billing::OnDemand => {
+                let month = rounded(writes * 3600.0 * HOURS as f64);
+                (None, MILLION_WRITES.part(month, 1_000_000))
+            }
+            Billing::Provisioned { rcu, wcu } => {
+                let due = u32::try_from(rounded(2.0 * writes)).unwrap_or(u32::MAX);
+                let units = due.max(wcu);
+                let hourly = WCU_HOUR
+                    .times(u64::from(units))
+                    .plus(RCU_HOUR.times(u64::from(rcu)));
+                (Some(units), hourly.times(HOURS))
+            }
+        };
+        let filling = match live.billing {
+            Billing::OnDemand => MILLION_WRITES.part(entries, 1_000_000),
+            Billing::Provisioned { .. } => MILLION_WRITES.times(0),
+        };
+        Self {
+            entries,
+            renewals_per_second: renewals,
+            writes_per_second: writes,
+            of_a_partition: writes / MAX_WRITES,
+            burst_per_second: burst,
+            burst_throttles: burst > MAX_WRITES,
+            provisioned,
+            per_month,
+            filling,
+            reckoned: !measured.whole,
+        }
+    }
+
+    /// What such an index is.
+    pub fn index() -> &'static IndexSchema {
+        &STATE_EXPIRY
+    }
+}
+
+/// Up, to a whole number; none is negative.
+fn rounded(number: f64) -> u64 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // It saturates.
+    let whole = number.ceil() as u64;
+    whole
+}
+
+impl Tables {
+    /// Adds the index to an attached state table that serves meanwhile, and waits for it to be filled. It is only for an
+    /// operator who has seen what it [adds](Added): from then on DynamoDB refuses a write of the owner that the index
+    /// cannot take, whether for throttling or for an `Expires` that is no number.
+    ///
+    /// Requests: one UpdateTable; DescribeTable before, and after it one each few seconds. If it is dropped the index is
+    /// filled all the same.
+    ///
+    /// # Errors
+    /// [`Error::Request`]; [`Error::Changed`] if the table has an index of that name by now; [`Error::StillWaiting`] if
+    /// filling takes longer than the limit.
+    pub async fn add_expiry_index(
+        &self,
+        live: &Live,
+        added: &Added,
+        progress: Progress<'_>,
+    ) -> Result<(), Error> {
+        let table = live.name.as_str();
+        let now = Box::pin(self.wait_active(table, progress)).await?;
+        let taken = now
+            .global_secondary_indexes()
+            .iter()
+            .any(|index| index.index_name() == Some(STATE_EXPIRY.name));
+        if taken {
+            return Err(Error::Changed {
+                table: table.to_owned(),
+                what: "has an index of this name",
+            });
+        }
+        let build = || -> Result<_, aws_sdk_dynamodb::error::BuildError> {
+            let mut create = CreateGlobalSecondaryIndexAction::builder().index_name(STATE_EXPIRY.name);
+            for (key, role) in [
+                (&STATE_EXPIRY.hash, KeyType::Hash),
+                (&STATE_EXPIRY.range, KeyType::Range),
+            ] {
+                let key = KeySchemaElement::builder()
+                    .attribute_name(key.name)
+                    .key_type(role);
+                create = create.key_schema(key.build()?);
+            }
+            let projection = Projection::builder()
+                .projection_type(STATE_EXPIRY.projection.projection_type())
+                .set_non_key_attributes(Some(included(&STATE_EXPIRY)));
+            create = create.projection(projection.build());
+            if let (Billing::Provisioned { rcu, .. }, Some(wcu)) = (live.billing, added.provisioned) {
+                let units = ProvisionedThroughput::builder()
+                    .read_capacity_units(i64::from(rcu))
+                    .write_capacity_units(i64::from(wcu));
+                create = create.provisioned_throughput(units.build()?);
+            }
+            let mut attributes = Vec::new();
+            let schema = Kind::State.schema();
+            for key in [&schema.hash, &schema.range, &STATE_EXPIRY.range] {
+                let attribute = AttributeDefinition::builder()
+                    .attribute_name(key.name)
+                    .attribute_type(key.scalar.clone());
+                attributes.push(attribute.build()?);
+            }
+            Ok((create.build()?, attributes))
+        };
+        let (create, attributes) = build().map_err(|error| incomplete("UpdateTable", table, &error))?;
+        let update = GlobalSecondaryIndexUpdate::builder().create(create).build();
+        let change =
+            |request: aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder| {
+                request
+                    .set_attribute_definitions(Some(attributes))
+                    .global_secondary_index_updates(update)
+            };
+        Box::pin(self.update(table, change, progress)).await.map(drop)
+    }
+}
+
+fn included(index: &IndexSchema) -> Vec<String> {
+    index
+        .projection
+        .included()
+        .iter()
+        .map(|&name| name.to_owned())
+        .collect()
+}
