@@ -473,13 +473,16 @@ fn the_schema_and_the_reader_agree() {
         "timeout",
         "uri",
     ];
-    all.extend(cfg!(feature = "dynamodb").then_some("watch"));
+    if cfg!(feature = "dynamodb") {
+        all.extend(["maintain", "watch"]);
+        all.sort_unstable();
+    }
     assert_eq!(known, all);
     let audit = serde_json::json!(["quarantine", "sinks"]);
     if cfg!(feature = "dynamodb") {
         assert_eq!(
             schema["anyOf"],
-            serde_json::json!([{"required": audit}, {"required": ["watch"]}])
+            serde_json::json!([{"required": audit}, {"required": ["watch"]}, {"required": ["maintain"]}])
         );
         for name in names(&schema["$defs"]["WatchConfig"]) {
             assert!(read(format!("watch: {{ {name}: x }}")), "{name}");
@@ -487,6 +490,28 @@ fn the_schema_and_the_reader_agree() {
         for name in names(&schema["$defs"]["WatchLogConfig"]) {
             assert!(read(format!("watch: {{ log: {{ {name}: x }} }}")), "{name}");
         }
+        for (section, defined) in [
+            ("", "MaintainConfig"),
+            ("state", "MaintainStateConfig"),
+            ("expire", "ExpireConfig"),
+            ("audit", "MaintainAuditConfig"),
+        ] {
+            for name in names(&schema["$defs"][defined]) {
+                let text = match section {
+                    "" => format!("maintain: {{ {name}: x }}"),
+                    section => format!("maintain: {{ {section}: {{ {name}: x }} }}"),
+                };
+                assert!(read(text), "{section} {name}");
+            }
+        }
+        let mut maintain = names(&schema["$defs"]["MaintainConfig"]);
+        maintain.extend(names(&schema["$defs"]["MaintainStateConfig"]));
+        maintain.extend(names(&schema["$defs"]["ExpireConfig"]));
+        maintain.sort();
+        assert_eq!(
+            maintain.join(" "),
+            "audit every expire failures function layout namespace prefixes retention state table units_per_second"
+        );
         let mut watch = names(&schema["$defs"]["WatchConfig"]);
         watch.extend(names(&schema["$defs"]["WatchLogConfig"]));
         watch.sort();
@@ -664,4 +689,125 @@ fn places_do_not_lie_in_each_other() {
                 sinks: { a: { uri: 'file:///a?format=parquet', max_event_bytes: 5000 } }\n";
     let faults = Config::parse(lake, "t", []).unwrap_err();
     assert_eq!(faults.0[0].path, "sinks.a.max_event_bytes", "{faults}");
+}
+
+#[cfg(feature = "dynamodb")]
+mod maintain {
+    use std::time::Duration;
+
+    use tidewatch::config::{Config, ExpireConfig, Faults, MaintainConfig, StateTable};
+    use tidewatch::state::{Layout, Partitioned};
+    use tidewatch::watch::Prefix;
+
+    const WATCH: &str =
+        "watch: { table: teleport-state, layout: teleport, log: { table: teleport-watch } }\n";
+
+    fn parse(text: &str) -> Result<Config, Faults> {
+        Config::parse(text, "t.yaml", [])
+    }
+
+    fn section(text: &str) -> MaintainConfig {
+        parse(text).unwrap().maintain.unwrap()
+    }
+
+    #[test]
+    fn one_document_serves_both_functions() {
+        let config = parse(&format!(
+            "quarantine: s3://audit/quarantine\nspool: s3://audit/spool\nsinks: {{ a: {{ uri: 's3://audit/events' }} }}\n{WATCH}\
+             maintain:\n  function: tidewatch-forward\n  failures: s3://audit/aws/lambda/\n  expire: {{ every: 5s, prefixes: [/nodes, /locks], units_per_second: 50 }}\n  \
+             retention: 96h\n  audit: {{ table: teleport.audit, owned: true }}\n"
+        ))
+        .unwrap();
+        let maintain = config.maintain.unwrap();
+        assert_eq!(maintain.function.as_deref(), Some("tidewatch-forward"));
+        assert!(maintain.failures.is_some() && config.quarantine.is_some() && config.watch.is_some());
+        // The state table is that of the watch log.
+        let state = StateTable {
+            table: "teleport-state".to_owned(),
+            layout: Layout::Teleport,
+        };
+        assert_eq!(maintain.state, state);
+        let expire = ExpireConfig {
+            every: Some(Duration::from_secs(5)),
+            prefixes: vec![Prefix::component("/nodes"), Prefix::component("/locks")],
+            units_per_second: 50.try_into().ok(),
+        };
+        assert_eq!(
+            (maintain.expire, maintain.retention),
+            (expire, Duration::from_hours(96))
+        );
+        assert!(
+            maintain
+                .audit
+                .is_some_and(|audit| audit.owned && audit.table == "teleport.audit")
+        );
+    }
+
+    #[test]
+    fn it_may_stand_alone_and_with_sinks_alone() {
+        let maintain =
+            section("maintain: { state: { table: leases, layout: partitioned, namespace: ours } }");
+        assert_eq!(
+            maintain.state.layout,
+            Layout::Partitioned(Partitioned::new("ours").unwrap())
+        );
+        assert_eq!(maintain.retention, Duration::from_hours(72));
+        assert_eq!(
+            (maintain.expire, maintain.audit, maintain.function),
+            (ExpireConfig::default(), None, None)
+        );
+        let sinks = "sinks: { lake: { uri: 's3://lake/x?format=parquet' } }\n";
+        let state = "maintain: { state: { table: leases, layout: teleport } }\n";
+        assert_eq!(parse(&format!("{sinks}{state}")).unwrap().sinks.len(), 1);
+        // Where something forwards, all of that must be right.
+        assert!(parse(&format!("{sinks}{WATCH}")).is_err());
+        assert!(parse(&format!("quarantine: file:///q\n{state}")).is_err());
+        let variables = [
+            ("TIDEWATCH_MAINTAIN__STATE__TABLE", "leases"),
+            ("TIDEWATCH_MAINTAIN__STATE__LAYOUT", "teleport"),
+            ("TIDEWATCH_MAINTAIN__EXPIRE__PREFIXES", "/nodes,/locks"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::parse("", "no document", variables).unwrap();
+        assert_eq!(config.maintain.unwrap().expire.prefixes.len(), 2);
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let faults = parse(
+            "spool: file:///audit/spool\nmaintain:\n  function: 'no name'\n  failures: file:///audit\n  expire: { every: 1h, units_per_second: 0, prefixes: [''] }\n  retention: 24h\n  audit: { owned: perhaps }\n  lease: x\n",
+        )
+        .unwrap_err();
+        let found: Vec<&str> = faults.0.iter().map(|fault| fault.path.as_str()).collect();
+        for path in [
+            "maintain.function",
+            "maintain.state",
+            "maintain.expire.every",
+            "maintain.expire.units_per_second",
+            "maintain.expire.prefixes",
+            "maintain.retention",
+            "maintain.audit.table",
+            "maintain.audit.owned",
+            "maintain.lease",
+        ] {
+            assert!(found.contains(&path), "{path} not in {found:?}");
+        }
+        assert!(!faults.to_string().contains("perhaps"), "{faults}");
+        // A place that is deleted from is no place of another.
+        let faults = parse(
+            "spool: file:///audit/spool\nmaintain: { failures: file:///audit, state: { table: leases, layout: teleport } }",
+        )
+        .unwrap_err();
+        assert!(faults.to_string().contains("maintain.failures"), "{faults}");
+        // A watch log that is faulty is one fault.
+        let faults = parse("watch: { table: x }\nmaintain: {}").unwrap_err();
+        assert!(!faults.to_string().contains("maintain"), "{faults}");
+    }
+}
+
+#[cfg(not(feature = "dynamodb"))]
+#[test]
+fn tasks_of_another_function_are_passed_over() {
+    let text = "quarantine: file:///q\nsinks: { a: { uri: 'stdout://' } }\nmaintain: { anything: [1] }";
+    assert!(Config::parse(text, "t", []).is_ok());
 }

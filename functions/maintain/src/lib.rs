@@ -1,12 +1,13 @@
 //! The `maintain` function: runs the task that a schedule's event names ([`Maintain`]), and tells what came of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tidewatch::clock::Clock;
 use tidewatch::config::{
-    Config, LoadError, ObjectsUri, SecretError, Version, Versions, VersionsError, overrides, versions_place,
+    Config, Draining, LoadError, ObjectsUri, SecretError, Versions, VersionsError, overrides, versions_place,
 };
 use tidewatch::emf;
 use tidewatch::maintain::{Maintain, Order, OrderError, Outcome, StartError};
@@ -77,7 +78,7 @@ impl Function {
         let source = match uri.and_then(versions_place) {
             None => {
                 let config = Config::load(uri).await?;
-                Source::Fixed(maintain(&config, &clock, &random).await?)
+                Source::Fixed(maintain(&config, &BTreeMap::new(), &clock, &random).await?)
             }
             Some(place) => {
                 let place = place.map_err(Error::Place)?;
@@ -147,7 +148,8 @@ impl Function {
         if let Some((_, maintain)) = same {
             return Ok(maintain);
         }
-        let maintain = Arc::new(maintain(&with_draining(version), &self.clock, &self.random).await?);
+        let maintain = maintain(&version.config, &version.draining, &self.clock, &self.random).await?;
+        let maintain = Arc::new(maintain);
         *lock() = Some((version.name.clone(), Arc::clone(&maintain)));
         Ok(maintain)
     }
@@ -175,20 +177,20 @@ impl Function {
     }
 }
 
-/// A version's configuration, with the sinks that were removed: what is staged for a lake among them is still filed.
-fn with_draining(version: &Version) -> Config {
-    let mut config = version.config.clone();
-    for (name, draining) in &version.draining {
-        if let Some(sink) = &draining.config {
-            config.sinks.entry(name.clone()).or_insert_with(|| sink.clone());
-        }
-    }
-    config
-}
-
-async fn maintain(config: &Config, clock: &Clock, random: &Random) -> Result<Maintain, Error> {
+async fn maintain(
+    config: &Config,
+    draining: &BTreeMap<String, Draining>,
+    clock: &Clock,
+    random: &Random,
+) -> Result<Maintain, Error> {
     let sdk = config.aws.sdk_config().await?;
-    Ok(Maintain::new(config, &sdk, clock.clone(), random.clone())?)
+    Ok(Maintain::new(
+        config,
+        draining,
+        &sdk,
+        clock.clone(),
+        random.clone(),
+    )?)
 }
 
 /// Where versions are kept; S3 by the default chain, since no version has been read that could say otherwise.

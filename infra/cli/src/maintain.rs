@@ -1,5 +1,6 @@
 //! `tidewatch maintain`: run one of the tasks that `maintain` runs by schedule, once and now.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +74,7 @@ pub async fn run(global: &Global, args: MaintainArgs) -> Result<Exit, Failure> {
     let last_call = last_call.ok_or_else(|| Failure::usage("--for is too long"))?;
     let (config, section) = configured(global).await?;
     let sdk = aws_config(global).await?;
-    let maintain = Maintain::new(&config, &sdk, clock.clone(), Random::system());
+    let maintain = Maintain::new(&config, &BTreeMap::new(), &sdk, clock.clone(), Random::system());
     let mut maintain = maintain.map_err(|error| Failure::usage(error.to_string()))?;
     let hands = matches!(args.task, Task::Drain | Task::Redrive);
     if hands && section.function.is_none() && !args.dry_run {

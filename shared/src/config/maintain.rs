@@ -1,5 +1,6 @@
 //! The tasks that run now and then: where their leases are, what they work on, and to whom they hand records.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::ObjectsUri;
@@ -43,7 +44,7 @@ pub struct ExpireConfig {
     /// Which keys: these and what lies below them; none for all.
     pub prefixes: Vec<Prefix>,
     /// Most capacity units that it takes in a second; the task's default where nothing is said.
-    pub units_per_second: Option<u32>,
+    pub units_per_second: Option<NonZeroU32>,
 }
 
 /// An audit table.
@@ -79,8 +80,8 @@ impl ExpireConfig {
                 .texts("prefixes")
                 .map(|texts| prefixes(section, "prefixes", texts))
                 .unwrap_or_default(),
-            units_per_second: section.setting("units_per_second", |text| match text.parse() {
-                Ok(units) if (1..=40_000).contains(&units) => Ok(units),
+            units_per_second: section.setting("units_per_second", |text| match text.parse::<NonZeroU32>() {
+                Ok(units) if units.get() <= 40_000 => Ok(units),
                 _ => Err("a number from 1 to 40000 is due"),
             }),
         }

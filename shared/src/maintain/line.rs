@@ -11,10 +11,10 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use tokio::sync::watch::Sender;
 
 use super::lease::{Turn, lease, leased, lock, under};
 use crate::clock::{Clock, Instant};
@@ -27,12 +27,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether somebody waits to take over. Clones tell the same.
 #[derive(Debug, Clone, Default)]
-pub struct Line(Arc<AtomicBool>);
+pub struct Line(Arc<Sender<bool>>);
 
 impl Line {
     /// Whether somebody does; then no new pass is due.
     pub fn waits(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
+    }
+
+    /// Waits for so long, or until somebody is in line; whether that is so. Cancel-safe.
+    pub(super) async fn pause(&self, clock: &Clock, pause: Duration) -> bool {
+        let mut line = self.0.subscribe();
+        // The sender is here, so it cannot be closed.
+        let somebody = line.wait_for(|waits| *waits);
+        let _ = select(std::pin::pin!(somebody), std::pin::pin!(clock.sleep(pause))).await;
+        self.waits()
     }
 }
 
@@ -98,7 +107,7 @@ async fn watch(backend: &Backend, clock: &Clock, next: &str, line: Line) -> std:
         clock.sleep(LOOK).await;
         // Not to be told is no reason to end: the lease is kept beside this.
         if backend.get(&key).await.is_ok() {
-            line.0.store(true, Ordering::Relaxed);
+            line.0.send_replace(true);
             return std::future::pending().await;
         }
     }

@@ -1,9 +1,9 @@
 //! The watch log is kept: what is past its retention goes, and the gaps that nobody reported are appended.
 //!
-//! What a run costs: a description of the table and a list of its mappings, which are free; a read of the log's control item, and
-//! a write of it where a mapping is enabled; and two reads a bucket, of its newest segment and of its oldest. In an idle bucket
-//! these are one and the same, and empty: six read units and a write unit in all for a log of four buckets, run after run,
-//! however long nothing happens. Removing a segment costs what writing it did.
+//! What a run costs: a description of the table and a list of its mappings, which are free; four reads of the log's control
+//! item, and a write of it where a mapping is enabled; and two reads a bucket, of its newest segment and of its oldest. In an
+//! idle bucket these are one and the same, and empty: twelve read units and a write unit in all for a log of four buckets, run
+//! after run, however long nothing happens. Removing a segment costs what writing it did.
 
 use std::time::Duration;
 

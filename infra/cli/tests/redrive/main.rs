@@ -13,6 +13,7 @@ mod lambda;
 #[path = "../table/machine.rs"]
 #[allow(dead_code)] // The table commands' tests use the rest.
 mod machine;
+mod maintain;
 mod objects;
 
 use std::path::Path;

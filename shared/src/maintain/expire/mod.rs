@@ -42,7 +42,7 @@ use std::time::Duration;
 
 pub use self::report::{FoundBy, List, Report, Units};
 use self::sweep::Sweep;
-use crate::maintain::Run;
+use crate::maintain::{Line, Run};
 use crate::state::{self, Backend, ErrorKind, Layout};
 use crate::watch::log::{Log, LogError, LogErrorKind};
 use crate::watch::{Filter, Operations, Prefix};
@@ -77,6 +77,7 @@ pub struct Expire {
     log: Option<Log>,
     filter: Filter,
     settings: Settings,
+    line: Line,
 }
 
 /// Why a run could not do its work, nor will the next one.
@@ -118,7 +119,15 @@ impl Expire {
             log,
             filter: Filter::new(settings.prefixes.iter().cloned(), Operations::All),
             settings,
+            line: Line::default(),
         }
+    }
+
+    /// Ends its repetition once somebody is in line to take over.
+    #[must_use]
+    pub fn giving_way(mut self, line: Line) -> Self {
+        self.line = line;
+        self
     }
 
     fn found_by(&self) -> FoundBy {

@@ -36,7 +36,8 @@ impl Sweep<'_> {
         };
         let mut unkept = false;
         while !progress.place.done {
-            if !self.rate.ready(self.run.last_call).await {
+            // A successor goes on where this one was.
+            if self.expire.line.waits() || !self.rate.ready(self.run.last_call).await {
                 break;
             }
             let page = self.page(&progress).await?;

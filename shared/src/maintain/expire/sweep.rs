@@ -103,15 +103,15 @@ impl<'a> Sweep<'a> {
     pub(super) fn next_pass(&self, apart: Duration) -> Option<Instant> {
         let every = self.expire.settings.every.filter(|_| !self.run.dry_run)?;
         let next = self.clock().instant().checked_add(every.max(apart))?;
-        Some(next).filter(|next| *next < self.run.last_call)
+        Some(next).filter(|next| *next < self.run.last_call && !self.expire.line.waits())
     }
 
-    /// Waits for the next pass; false if there is none.
+    /// Waits for the next pass; false if there is none, or if a successor is to do it.
     pub(super) async fn waits(&self, next: Option<Instant>) -> bool {
         let Some(next) = next else { return false };
         let clock = self.clock();
-        clock.sleep(next.saturating_duration_since(clock.instant())).await;
-        true
+        let pause = next.saturating_duration_since(clock.instant());
+        !self.expire.line.pause(clock, pause).await
     }
 
     /// Whether anything more may be begun.

@@ -4,8 +4,10 @@
 
 mod relay;
 mod runner;
+mod tasks;
 mod watch_log;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -65,7 +67,14 @@ impl World {
     fn maintain(&self, document: &str) -> Maintain {
         let document = document.replace("DIR", &format!("file://{}", self.dir.path().display()));
         let config = Config::parse(&document, "test", []).unwrap();
-        Maintain::new(&config, &sdk(&self.engine), self.clock.clone(), Random::seeded(2)).unwrap()
+        Maintain::new(
+            &config,
+            &BTreeMap::new(),
+            &sdk(&self.engine),
+            self.clock.clone(),
+            Random::seeded(2),
+        )
+        .unwrap()
     }
 
     async fn run(&self, maintain: &Maintain, order: Order) -> Outcome {

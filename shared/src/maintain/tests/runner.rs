@@ -33,21 +33,17 @@ impl World {
     }
 }
 
-/// The schedule's object: Lambda's metadata with the whole payload.
+/// An object of Lambda's on-failure destination, with one record.
 fn given_up() -> String {
-    let payload = json!({"Records": [
-        {"eventID": "1", "eventName": "INSERT", "eventSource": "aws:dynamodb",
-         "eventSourceARN": "arn:aws:dynamodb:us-east-1:000000000000:table/teleport.audit/stream/2027-01-15T08:00:00.000",
-         "dynamodb": {"SequenceNumber": "5", "Keys": {"SessionID": {"S": "s"}, "EventIndex": {"N": "1"}}}},
-    ]});
-    json!({
-        "requestContext": {"condition": "RetryAttemptsExhausted"},
-        "DDBStreamBatchInfo": {"shardId": "shard-1", "startSequenceNumber": "5", "endSequenceNumber": "5",
-            "approximateArrivalOfFirstRecord": "2027-01-15T08:00:00Z", "approximateArrivalOfLastRecord": "2027-01-15T08:00:00Z",
-            "batchSize": 1, "streamArn": "arn:aws:dynamodb:us-east-1:000000000000:table/teleport.audit/stream/x"},
-        "payload": payload.to_string(),
-    })
-    .to_string()
+    let metadata = include_str!("../../../tests/golden/redrive/on-failure-metadata.json");
+    let mut object: Value = serde_json::from_str(metadata).unwrap();
+    let keys = json!({"SessionID": {"S": "s"}, "EventIndex": {"N": "1"}});
+    let record = json!({
+        "eventID": "1", "eventName": "INSERT", "eventSource": "aws:dynamodb",
+        "dynamodb": {"ApproximateCreationDateTime": 1_800_000_000, "SequenceNumber": "5", "Keys": keys, "NewImage": keys},
+    });
+    object["payload"] = json!(json!({"Records": [record]}).to_string());
+    object.to_string()
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,7 +209,13 @@ async fn what_is_not_configured_is_named() {
         [],
     )
     .unwrap();
-    let refused = Maintain::new(&none, &sdk(&world.engine), world.clock.clone(), Random::seeded(1));
+    let refused = Maintain::new(
+        &none,
+        &BTreeMap::new(),
+        &sdk(&world.engine),
+        world.clock.clone(),
+        Random::seeded(1),
+    );
     assert_eq!(refused.unwrap_err(), StartError::NotConfigured);
 }
 

@@ -1,0 +1,135 @@
+//! The tasks that only look: `verify`, and `canary`, which may put a marked event where that is its own.
+
+use super::canary::Canary;
+use super::outcome::Done;
+use super::run::Maintain;
+use super::verify::{Function, Holds, Place, Reads, Settings, Source, Verified, Verify};
+use super::{Run, Task, Verdict};
+use crate::audit::log::Dynamo;
+use crate::config::{ExpireConfig, ObjectsUri};
+use crate::redrive::gaps::Look;
+use crate::state::Layout;
+use crate::table::{Kind, Spec, Tables};
+use crate::watch::log::Transport;
+
+impl Maintain {
+    /// Each table is looked at in its region.
+    pub(super) async fn verify(&self, run: Run) -> Done {
+        let mut verified = Verified::default();
+        for (settings, client) in [(self.of_audit(), &self.audit), (self.of_state(), &self.client)] {
+            let tables = Tables::new(client.clone(), self.clock.clone(), Tables::WAIT);
+            let verify = Verify::new(settings, tables, self.clock.clone());
+            #[cfg(feature = "lambda")]
+            let verify = verify.with_lambda(self.lambda.clone());
+            #[cfg(feature = "s3")]
+            let verify = verify.with_s3(self.sdk.clone());
+            let found = Box::pin(verify.run(run)).await;
+            verified.checked += found.checked;
+            verified.drifts.extend(found.drifts);
+            verified.not_checked.extend(found.not_checked);
+        }
+        let worst = |drift: &super::verify::Drift| std::cmp::Reverse(drift.difference.severity);
+        verified.drifts.sort_by_key(worst);
+        let drifts = verified.failing() > 0;
+        Done::of(&verified, None).finding(drifts)
+    }
+
+    /// The audit table, its mapping, and all places.
+    fn of_audit(&self) -> Settings {
+        let audit = self.config.audit.as_ref();
+        let document = &self.document;
+        let kept = [
+            (document.spool.clone(), Holds::Spool),
+            (self.config.failures.clone(), Holds::Failures),
+            (document.quarantine.clone(), Holds::Failures),
+        ];
+        let sinks = document.sinks.values();
+        let sinks = sinks.map(|sink| (sink.uri.place(), Holds::Events));
+        let places = kept
+            .into_iter()
+            .chain(sinks)
+            .filter_map(|(place, holds)| match place? {
+                ObjectsUri::S3(location) => Some(Place { location, holds }),
+                ObjectsUri::File(_) => None,
+            });
+        let reads = Reads::Audit { ordered: true };
+        Settings {
+            tables: audit
+                .and_then(|audit| Spec::new(Kind::Audit, &audit.table).ok())
+                .into_iter()
+                .collect(),
+            functions: audit
+                .and_then(|audit| self.function(reads, &audit.table))
+                .into_iter()
+                .collect(),
+            places: places.collect(),
+        }
+    }
+
+    /// The state table, if it has more than leases, its watch log and its mapping.
+    fn of_state(&self) -> Settings {
+        let watch = self.document.watch.as_ref();
+        let state = &self.config.state;
+        let swept = self.config.expire != ExpireConfig::default();
+        let state = swept.then_some((&state.table, &state.layout));
+        let state = watch.map(|watch| (&watch.table, &watch.layout)).or(state);
+        let kind = |layout: &Layout| match layout {
+            Layout::Teleport => Kind::State,
+            Layout::Partitioned(_) => Kind::Partitioned,
+        };
+        let state = state.and_then(|(table, layout)| Spec::new(kind(layout), table).ok());
+        let log = watch.and_then(|watch| Spec::new(Kind::WatchLog, &watch.log.table).ok());
+        // Which stream of Kinesis it is the configuration does not say.
+        let streamed = watch.filter(|watch| watch.source == Transport::Stream);
+        Settings {
+            tables: state.into_iter().chain(log).collect(),
+            functions: streamed
+                .and_then(|watch| self.function(Reads::Watch, &watch.table))
+                .into_iter()
+                .collect(),
+            places: Vec::new(),
+        }
+    }
+
+    fn function(&self, reads: Reads, table: &str) -> Option<Function> {
+        Some(Function {
+            name: self.config.function.clone()?,
+            reads,
+            source: Source::Table(table.to_owned()),
+        })
+    }
+
+    pub(super) async fn canary(&self, run: Run) -> Done {
+        let Some(audit) = &self.config.audit else {
+            return Done::lacking(Task::Canary, "`maintain.audit.table`");
+        };
+        if self.sinks.is_empty() {
+            return Done::lacking(Task::Canary, "the `sinks`");
+        }
+        let (clock, random) = (self.clock.clone(), self.random.clone());
+        let log = Dynamo::unverified(&self.audit, &audit.table, Dynamo::RETENTION, clock, random);
+        let looks = self.sinks.iter().map(|(name, (sink, objects))| Look {
+            name,
+            sink,
+            objects: objects.as_ref(),
+            spool: self.parked.as_ref(),
+            quarantine: self.quarantine.as_ref(),
+            failures: self.failures.as_ref(),
+        });
+        let looks: Vec<Look<'_>> = looks.collect();
+        let canary = Canary {
+            log: &log,
+            looks: &looks,
+            marked: audit.owned,
+            limit: Canary::LIMIT,
+        };
+        match Box::pin(canary.run(run)).await {
+            Ok(report) => {
+                let missing = report.sinks.iter().any(|sink| sink.verdict == Verdict::Missing);
+                let error = report.error.clone();
+                Done::of(&report, error).finding(missing)
+            }
+            Err(error) => Done::failed(error),
+        }
+    }
+}
