@@ -720,6 +720,7 @@ mod maintain {
         .unwrap();
         let maintain = config.maintain.unwrap();
         assert_eq!(maintain.function.as_deref(), Some("tidewatch-forward"));
+        assert_eq!(maintain.feed, maintain.function);
         assert!(maintain.failures.is_some() && config.quarantine.is_some() && config.watch.is_some());
         // The state table is that of the watch log.
         let state = StateTable {
@@ -766,10 +767,15 @@ mod maintain {
             ("TIDEWATCH_MAINTAIN__STATE__TABLE", "leases"),
             ("TIDEWATCH_MAINTAIN__STATE__LAYOUT", "teleport"),
             ("TIDEWATCH_MAINTAIN__EXPIRE__PREFIXES", "/nodes,/locks"),
+            ("TIDEWATCH_MAINTAIN__FUNCTION", "forward"),
+            ("TIDEWATCH_MAINTAIN__FEED", "watch"),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config::parse("", "no document", variables).unwrap();
-        assert_eq!(config.maintain.unwrap().expire.prefixes.len(), 2);
+        let maintain = config.maintain.unwrap();
+        assert_eq!(maintain.expire.prefixes.len(), 2);
+        let functions = [maintain.function, maintain.feed];
+        assert_eq!(functions, ["forward", "watch"].map(|name| Some(name.to_owned())));
     }
 
     #[test]

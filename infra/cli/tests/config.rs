@@ -52,7 +52,7 @@ fn the_schema_is_json() {
     let audit = serde_json::json!(["quarantine", "sinks"]);
     assert_eq!(
         schema["anyOf"],
-        serde_json::json!([{"required": audit}, {"required": ["watch"]}])
+        serde_json::json!([{"required": audit}, {"required": ["watch"]}, {"required": ["maintain"]}])
     );
 }
 

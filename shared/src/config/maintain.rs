@@ -15,6 +15,8 @@ use crate::watch::log::MIN_RETENTION;
 pub struct MaintainConfig {
     /// The function that records are handed to, by name or ARN; without it neither drain nor redrive.
     pub function: Option<String>,
+    /// The function that feeds the watch log, by name or ARN: the mapping that watch-log and verify look at is its.
+    pub feed: Option<String>,
     /// Where Lambda puts what it gave up; without it no redrive.
     pub failures: Option<ObjectsUri>,
     /// The state table: it has the leases of the tasks, and expire and locks work on it.
@@ -91,7 +93,10 @@ impl ExpireConfig {
 impl MaintainConfig {
     /// `watch`: the document's section of that name, if it has one, and what it says unless it is faulty.
     pub(super) fn read(section: &mut Section<'_>, watch: Option<Option<&WatchConfig>>) -> Option<Self> {
-        let function = section.setting("function", function);
+        let (function, feed) = (
+            section.setting("function", function),
+            section.setting("feed", function),
+        );
         let failures = section.setting("failures", str::parse);
         let state = if section.has("state") {
             section.section("state", StateTable::read)
@@ -118,6 +123,7 @@ impl MaintainConfig {
             .has("audit")
             .then(|| section.section("audit", AuditTable::read));
         Some(Self {
+            feed: feed.or_else(|| function.clone()),
             function,
             failures,
             state: state?,
@@ -178,6 +184,9 @@ fn function(text: &str) -> Result<String, &'static str> {
 pub(super) struct Document {
     /// Lambda function (name or ARN) that records are handed to: needed by drain and redrive.
     function: Option<String>,
+    /// Lambda function (name or ARN) that feeds the watch log, if that is another one: watch-log and verify look at its
+    /// mapping.
+    feed: Option<String>,
     /// Where the mapping puts what Lambda gave up, s3://bucket/aws/lambda/ or file:///dir: needed by redrive.
     failures: Option<String>,
     /// The state table: it has the leases of the tasks, and expire and locks work on it. That of watch, if none;

@@ -88,7 +88,7 @@ impl Canary<'_> {
             return Ok(report);
         }
         let now = self.clock().now();
-        let Ok(found) = self.within(&run, self.newest(now)).await else {
+        let Ok(found) = self.within(&run, Box::pin(self.newest(now))).await else {
             report.more = true;
             return Ok(report);
         };
@@ -97,7 +97,7 @@ impl Canary<'_> {
         if self.marked && !run.dry_run && judge.is_due(self.limit / A_LIMIT) {
             // Before the sinks are looked at: however long that takes, the next run has something to look for.
             match self.has_time(&run) {
-                true => match self.within(&run, self.emit(now)).await {
+                true => match self.within(&run, Box::pin(self.emit(now))).await {
                     Ok(Ok(uid)) => report.emitted = Some(uid),
                     Ok(Err(error)) => report.error = Some(error.to_string()),
                     Err(_) => report.more = true,
@@ -111,7 +111,7 @@ impl Canary<'_> {
                 true if !self.has_time(&run) => Looked::Not,
                 true => {
                     let states = look.states(self.log.table(), judge.events());
-                    match self.within(&run, states).await {
+                    match self.within(&run, Box::pin(states)).await {
                         Ok(Ok(states)) => Looked::States(states),
                         Ok(Err(error)) => Looked::Failed(error),
                         Err(_) => Looked::Not,
@@ -159,6 +159,6 @@ impl Canary<'_> {
     /// For as long as the run may take.
     async fn within<T>(&self, run: &Run, work: impl Future<Output = T>) -> Result<T, TimedOut> {
         let left = run.stop.saturating_duration_since(self.clock().instant());
-        self.clock().timeout(left, Box::pin(work)).await
+        self.clock().timeout(left, work).await
     }
 }

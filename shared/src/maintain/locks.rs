@@ -134,8 +134,8 @@ impl Report for LocksReport {
 pub async fn locks(backend: &Backend, run: Run) -> Result<LocksReport, Error> {
     let mut looked = Looked::new(backend.with_deadline(run.stop), run);
     let ended = async {
-        looked.locks().await?;
-        looked.fences().await
+        Box::pin(looked.locks()).await?;
+        Box::pin(looked.fences()).await
     };
     match ended.await {
         Err(error) if !looked.has_read => Err(error),

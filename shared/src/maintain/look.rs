@@ -59,7 +59,7 @@ impl Maintain {
                 .into_iter()
                 .collect(),
             functions: audit
-                .and_then(|audit| self.function(reads, &audit.table))
+                .and_then(|audit| of(self.config.function.as_ref(), reads, &audit.table))
                 .into_iter()
                 .collect(),
             places: places.collect(),
@@ -84,19 +84,11 @@ impl Maintain {
         Settings {
             tables: state.into_iter().chain(log).collect(),
             functions: streamed
-                .and_then(|watch| self.function(Reads::Watch, &watch.table))
+                .and_then(|watch| of(self.config.feed.as_ref(), Reads::Watch, &watch.table))
                 .into_iter()
                 .collect(),
             places: Vec::new(),
         }
-    }
-
-    fn function(&self, reads: Reads, table: &str) -> Option<Function> {
-        Some(Function {
-            name: self.config.function.clone()?,
-            reads,
-            source: Source::Table(table.to_owned()),
-        })
     }
 
     pub(super) async fn canary(&self, run: Run) -> Done {
@@ -132,4 +124,13 @@ impl Maintain {
             Err(error) => Done::failed(error),
         }
     }
+}
+
+/// A function that is to read a table's stream.
+fn of(name: Option<&String>, reads: Reads, table: &str) -> Option<Function> {
+    Some(Function {
+        name: name?.clone(),
+        reads,
+        source: Source::Table(table.to_owned()),
+    })
 }

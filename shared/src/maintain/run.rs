@@ -122,9 +122,10 @@ impl Maintain {
             ),
             client: client.clone(),
             table: watch.table.clone(),
+            transport: watch.source,
             retention: maintain.retention,
             #[cfg(feature = "lambda")]
-            function: maintain.function.clone(),
+            function: maintain.feed.clone(),
             #[cfg(feature = "lambda")]
             lambda: lambda.clone(),
         });

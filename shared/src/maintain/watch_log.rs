@@ -8,16 +8,16 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-#[cfg(feature = "lambda")]
-use aws_sdk_lambda::types::EventSourcePosition;
 use serde::Serialize;
 
+#[cfg(feature = "lambda")]
+use super::verify::{Mapping, mappings};
 use super::{Metric, Report, Run};
 use crate::aws::describe;
 use crate::clock::Clock;
 #[cfg(feature = "lambda")]
 use crate::watch::log::MappingFacts;
-use crate::watch::log::{BucketStatus, Facts, Finding, Log, LogError};
+use crate::watch::log::{BucketStatus, Facts, Finding, Log, LogError, Transport};
 
 /// What is kept, and how.
 #[derive(Debug, Clone)]
@@ -27,8 +27,10 @@ pub(super) struct WatchLog {
     pub(super) client: Client,
     /// The state table.
     pub(super) table: String,
+    /// Where its changes come from.
+    pub(super) transport: Transport,
     pub(super) retention: Duration,
-    /// The function whose mapping feeds the log; any, if none.
+    /// The function whose mapping feeds the log.
     #[cfg(feature = "lambda")]
     pub(super) function: Option<String>,
     #[cfg(feature = "lambda")]
@@ -112,21 +114,28 @@ impl WatchLog {
     async fn facts(&self, clock: &Clock, run: Run, report: &mut WatchLogReport) -> Facts {
         let mut facts = Facts::default();
         let left = run.stop.saturating_duration_since(clock.instant()) / 4;
-        let described = clock.timeout(left, Box::pin(self.stream())).await;
-        match described.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-            Ok(stream) => facts.stream = stream,
-            Err(error) => report
-                .not_checked
-                .push(format!("the stream of {}: {error}", self.table)),
+        if self.transport == Transport::Stream {
+            let described = clock.timeout(left, Box::pin(self.stream())).await;
+            match described.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+                Ok(stream) => facts.stream = stream,
+                Err(error) => report
+                    .not_checked
+                    .push(format!("the stream of {}: {error}", self.table)),
+            }
+            if facts.stream.is_none() {
+                return facts;
+            }
         }
         #[cfg(feature = "lambda")]
-        if let Some(stream) = &facts.stream {
-            let mapping = clock.timeout(left, Box::pin(self.mapping(stream))).await;
+        {
+            let mapping = clock
+                .timeout(left, Box::pin(self.mapping(facts.stream.as_deref())))
+                .await;
             match mapping.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
                 Ok(mapping) => facts.mapping = mapping,
                 Err(error) => report
                     .not_checked
-                    .push(format!("the mapping from {stream}: {error}")),
+                    .push(format!("the mapping that feeds the log: {error}")),
             }
         }
         facts
@@ -144,26 +153,19 @@ impl WatchLog {
         }))
     }
 
-    /// The mapping from a stream; of several one that is enabled. One request.
+    /// The function's mapping from the table's stream, or else from Kinesis; of several one that is on.
     #[cfg(feature = "lambda")]
-    async fn mapping(&self, stream: &str) -> Result<Option<MappingFacts>, String> {
-        let listed = self
-            .lambda
-            .list_event_source_mappings()
-            .event_source_arn(stream)
-            .set_function_name(self.function.clone())
-            .send();
-        let mappings = listed.await.map_err(describe)?.event_source_mappings;
-        let mappings = mappings
-            .unwrap_or_default()
-            .into_iter()
-            .map(|mapping| MappingFacts {
-                enabled: matches!(mapping.state(), Some("Enabled" | "Updating")),
-                from_trim_horizon: mapping.starting_position() == Some(&EventSourcePosition::TrimHorizon),
-                id: mapping.uuid.unwrap_or_default(),
-            });
-        let mappings: Vec<MappingFacts> = mappings.collect();
-        let on = mappings.iter().find(|mapping| mapping.enabled);
-        Ok(on.or(mappings.first()).cloned())
+    async fn mapping(&self, stream: Option<&str>) -> Result<Option<MappingFacts>, String> {
+        let Some(function) = &self.function else {
+            return Err("whose it is `maintain.function` must say".to_owned());
+        };
+        let mappings = mappings(&self.lambda, function).await;
+        let mut mappings = mappings.map_err(|unread| unread.reason)?;
+        mappings.retain(|mapping| match stream {
+            Some(stream) => mapping.source == stream,
+            None => mapping.source.contains(":kinesis:"),
+        });
+        let on = mappings.iter().find(|mapping| mapping.is_on());
+        Ok(on.or(mappings.first()).map(Mapping::facts))
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::engine::Fate;
 use crate::maintain::watch_log::{WatchLog, WatchLogReport};
 use crate::maintain::{Report, Run};
-use crate::watch::log::{Finding, Log, LogSpec};
+use crate::watch::log::{Finding, Log, LogSpec, Transport};
 
 const LOGS: &str = "watch-logs";
 const DAY: Duration = Duration::from_hours(24);
@@ -17,18 +17,21 @@ const DAY: Duration = Duration::from_hours(24);
 struct Bench {
     engine: Engine,
     clock: Clock,
+    /// The state table's.
+    stream: String,
 }
 
 impl Bench {
     async fn new() -> Self {
+        let (engine, clock) = (Engine::new(), clock());
+        engine.backend(TABLE, Layout::Teleport, &clock, 1).await;
+        let described = engine.client().describe_table().table_name(TABLE).send().await;
+        let stream = described.unwrap().table.unwrap().latest_stream_arn.unwrap();
         let bench = Self {
-            engine: Engine::new(),
-            clock: clock(),
+            engine,
+            clock,
+            stream,
         };
-        bench
-            .engine
-            .backend(TABLE, Layout::Teleport, &bench.clock, 1)
-            .await;
         let table = json!({
             "TableName": LOGS, "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{"AttributeName": "Log", "AttributeType": "S"}, {"AttributeName": "Segment", "AttributeType": "N"}],
@@ -75,18 +78,14 @@ impl Bench {
             };
             EventSourceMappingConfiguration::builder()
                 .uuid(*id)
+                .event_source_arn(&self.stream)
                 .state(if *on { "Enabled" } else { "Disabled" })
                 .starting_position(position)
                 .build()
         });
         let mappings: Vec<_> = mappings.collect();
         let listed = mock!(aws_sdk_lambda::Client::list_event_source_mappings)
-            .match_requests(|request| {
-                request.function_name() == Some("forward")
-                    && request
-                        .event_source_arn()
-                        .is_some_and(|arn| arn.contains(":table/state/stream/"))
-            })
+            .match_requests(|request| request.function_name() == Some("forward"))
             .then_output(move || {
                 aws_sdk_lambda::operation::list_event_source_mappings::ListEventSourceMappingsOutput::builder(
                 )
@@ -97,6 +96,7 @@ impl Bench {
             log: self.log(),
             client: self.engine.client(),
             table: TABLE.to_owned(),
+            transport: Transport::Stream,
             retention: 3 * DAY,
             function: Some("forward".to_owned()),
             lambda: mock_client!(aws_sdk_lambda, RuleMode::MatchAny, [&listed]),
@@ -127,7 +127,7 @@ impl Bench {
                 item.as_object_mut().unwrap().remove(time);
             }
         }
-        items.sort_by_key(Value::to_string);
+        items.sort_by_key(|item| format!("{} {}", item["Log"]["S"], item["Segment"]["N"]));
         items
     }
 }

@@ -111,13 +111,14 @@ async fn race(by: FoundBy, seed: u64, sweepers: u64) -> Result<(), String> {
 #[test]
 fn a_renewal_that_races_the_delete_is_never_lost() {
     for by in [FoundBy::Index, FoundBy::List] {
-        assert_eq!(seeds(1_000, |seed| race(by, seed, 1)), [], "{by:?}");
+        // Four leases each: a thousand renewals. `TIDEWATCH_SEEDS` asks for more.
+        assert_eq!(seeds(250, |seed| race(by, seed, 1)), [], "{by:?}");
     }
 }
 
 #[test]
 fn two_sweepers_do_no_harm() {
     for by in [FoundBy::Index, FoundBy::List, FoundBy::Scan] {
-        assert_eq!(seeds(60, |seed| race(by, seed, 2)), [], "{by:?}");
+        assert_eq!(seeds(40, |seed| race(by, seed, 2)), [], "{by:?}");
     }
 }
