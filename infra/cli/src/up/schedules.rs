@@ -1,5 +1,6 @@
 //! The function `maintain` on its schedules, as EventBridge Scheduler calls it: each minute, and at any second of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -38,7 +39,7 @@ impl Schedules {
             "watch: {{ table: {STATE_TABLE}, layout: teleport, log: {{ table: {WATCH_TABLE} }} }}\nmaintain: {{}}\n"
         );
         let config = Config::parse(&document, "tidewatch up", []).map_err(|faults| faults.to_string())?;
-        let maintain = Maintain::new(&config, sdk, clock.clone(), random.clone());
+        let maintain = Maintain::new(&config, &BTreeMap::new(), sdk, clock.clone(), random.clone());
         Ok(Self {
             function: Function::new(
                 maintain.map_err(|error| error.to_string())?,
