@@ -97,6 +97,16 @@ impl Function {
         })
     }
 
+    /// The function around tasks that are set up.
+    pub fn new(maintain: Maintain, clock: Clock, random: Random) -> Self {
+        Self {
+            source: Source::Fixed(maintain),
+            clock,
+            random,
+            name: "maintain".to_owned(),
+        }
+    }
+
     /// Names the function in its metrics, so that two of one account are told apart.
     pub fn named(self, name: String) -> Self {
         Self { name, ..self }

@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    clippy::print_stdout
 )]
 
 #[path = "table/machine.rs"]
@@ -19,7 +20,10 @@ use tidewatch::clock::Clock;
 use tidewatch::random::Random;
 use tidewatch::state::{Backend, Config, Item, Key, Layout};
 use tidewatch::watch::feed::Feed;
-use tidewatch::watch::log::{Appender, Inline, Log};
+use tidewatch::watch::log::{Appender, Inline, Log, Pace};
+use tidewatch::watch::{
+    Cause, Filter, Notice, Operation, Operations, Prefix, Settings, WatchParams, Watches,
+};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 
@@ -387,4 +391,132 @@ async fn a_log_is_refused_for_keys_or_tables_that_it_does_not_hold() {
         .await
         .expect(2);
     assert!(other.err.contains("not of another"), "{}", other.err);
+}
+
+/// `tidewatch up` on a port of its own; ends with this.
+struct Up {
+    _child: Child,
+    _directory: tempfile::TempDir,
+    client: aws_sdk_dynamodb::Client,
+}
+
+impl Up {
+    async fn start() -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let directory = tempfile::tempdir().unwrap();
+        let child = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidewatch"))
+            .args(["up", "--rate", "0", "--port", &port.to_string(), "--data-dir"])
+            .arg(directory.path())
+            .env_clear()
+            .env("HOME", directory.path())
+            .stdout(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self {
+            _child: child,
+            _directory: directory,
+            client: machine::client(&format!("http://127.0.0.1:{port}")),
+        }
+    }
+
+    /// Its state table and its watch log, once they are there.
+    async fn opened(&self) -> (Backend, Log) {
+        let (clock, random) = (Clock::system(), Random::system());
+        let log = Log::new(
+            &self.client,
+            "tidewatch-watch",
+            "tidewatch-state",
+            clock.clone(),
+            random.clone(),
+        );
+        for _ in 0..120 {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            if log
+                .describe(clock.instant() + Duration::from_secs(1))
+                .await
+                .is_err()
+            {
+                continue;
+            }
+            let config = Config {
+                table_name: "tidewatch-state".to_owned(),
+                layout: Layout::Teleport,
+                ..Config::default()
+            };
+            let backend = Backend::existing(&self.client, config, clock, random).await;
+            return (backend.unwrap(), log);
+        }
+        panic!("`tidewatch up` has no watch log after 30 s");
+    }
+}
+
+/// What nobody renews is told of as expired soon after the first moment in which a read does not find it: by the function
+/// `maintain` on schedules no finer than AWS's, which looks each second, and a watcher that polls each 250 ms. The seconds
+/// can be set to see how long the worst takes: with 300 of them several runs take over from each other.
+#[tokio::test]
+async fn what_has_expired_is_told_of_within_seconds() {
+    let seconds: u64 = std::env::var("TIDEWATCH_EXPIRY_SECONDS").map_or(25, |text| text.parse().unwrap());
+    let up = Up::start().await;
+    let (backend, log) = up.opened().await;
+    let polled = Duration::from_millis(250);
+    let pace = Pace {
+        busy: polled,
+        idle: polled,
+    };
+    let watches = Watches::over_log(&log, pace, &Settings::default());
+    let leases = Filter::new([Prefix::component("/leases")], Operations::Deletes);
+    let mut watcher = watches.watch(WatchParams::from(leases)).await.unwrap();
+    let begun = SystemTime::now();
+    for number in 0..2 * seconds {
+        let expires = begun + Duration::from_secs(10) + Duration::from_millis(500 * number);
+        let item = Item::new(format!("/leases/{number}").as_str(), "a lease").expiring(expires);
+        backend.put(&item).await.unwrap();
+    }
+    let mut late = Vec::new();
+    let all = async {
+        while late.len() < usize::try_from(2 * seconds).unwrap() {
+            let Notice::Event { event, .. } = watcher.next().await.unwrap() else {
+                continue;
+            };
+            let Operation::Delete(delete) = &event.operation else {
+                panic!("{event:?}");
+            };
+            assert_eq!(delete.cause, Cause::Expired, "{event:?}");
+            let number: u64 = event
+                .key
+                .as_str()
+                .unwrap()
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap();
+            let expires = begun + Duration::from_secs(10) + Duration::from_millis(500 * number);
+            let expires = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            // Live in the second that it names.
+            let absent = SystemTime::UNIX_EPOCH + Duration::from_secs(expires + 1);
+            late.push(SystemTime::now().duration_since(absent).unwrap());
+        }
+    };
+    let limit = Duration::from_secs(seconds + 90);
+    assert!(
+        tokio::time::timeout(limit, all).await.is_ok(),
+        "{} of {} after {limit:?}",
+        late.len(),
+        2 * seconds
+    );
+    late.sort_unstable();
+    let at = |part: usize| late[(late.len() * part / 100).min(late.len() - 1)].as_secs_f64();
+    println!(
+        "from the first moment it is absent to the watcher: median {:.2} s, 90 % {:.2} s, 99 % {:.2} s, worst {:.2} s of {}",
+        at(50),
+        at(90),
+        at(99),
+        at(100),
+        late.len()
+    );
+    assert!(at(50) < 2.0, "{late:?}");
 }

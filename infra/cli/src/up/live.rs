@@ -9,6 +9,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use tidewatch::clock::Clock;
+use tidewatch::maintain::Outcome;
 use tidewatch::random::Random;
 use tidewatch::watch::log::Pace;
 use tidewatch::watch::{Event, Operation};
@@ -16,6 +17,7 @@ use time::OffsetDateTime;
 
 use super::endpoint::Endpoint;
 use super::route::Router;
+use super::schedules::Schedules;
 use super::state::{Directory, Progress, Run};
 use super::tasks::{Done, Tasks};
 use super::traffic::steps;
@@ -98,6 +100,7 @@ pub(super) async fn run(
     }
     let never = AtomicBool::new(false);
     let watched = Watched::start(&client, &streams.state, clock, &Random::system(), Pace::default()).await?;
+    let schedules = Schedules::new(&sdk, clock, &Random::system())?;
     let work = async {
         let streams = aws_sdk_dynamodbstreams::Client::new(&sdk);
         let mut router = Router::new(Arc::clone(&stream), SPLIT_AFTER);
@@ -117,12 +120,19 @@ pub(super) async fn run(
             tasks.run(DRAINS, FILES, std::future::pending(), told).await;
             Ok(())
         };
+        let scheduled = async {
+            schedules
+                .run(if global.json { tell_run_json } else { tell_run })
+                .await;
+            Ok(())
+        };
         tokio::try_join!(
             write(args, &client, directory, clock, begun),
             read,
             forward,
             state,
-            tasks
+            tasks,
+            scheduled
         )
         .map(|_| ())
     };
@@ -133,7 +143,7 @@ pub(super) async fn run(
     if !global.json {
         farewell(&mapping.counts(), stream.waiting(), mapping.last_error());
     }
-    drop((mapping, tasks, client, sdk, watched));
+    drop((mapping, tasks, schedules, client, sdk, watched));
     endpoint.stop().await;
     ended
 }
@@ -237,6 +247,27 @@ fn tell(turn: Result<&Done, String>) {
             "{FAINT}spool: {} records drained, {} objects wait; lake: {} rows filed{FAINT:#}",
             done.drained, done.waiting, done.filed
         )),
+        Err(error) => anstream::eprintln!("{ERROR}{error}{ERROR:#}"),
+    }
+}
+
+/// What a run of a scheduled task did, for machines.
+fn tell_run_json(ran: Result<&Outcome, String>) {
+    match ran {
+        Ok(outcome) => say(serde_json::json!({ "maintain": outcome })),
+        Err(error) => anstream::eprintln!("{ERROR}{error}{ERROR:#}"),
+    }
+}
+
+/// What a run of a scheduled task did, on one line, if it did something.
+fn tell_run(ran: Result<&Outcome, String>) {
+    match ran {
+        Ok(outcome) => {
+            let counts = ["deleted", "released"].map(|name| outcome.report.get(name).and_then(Value::as_u64));
+            for count in counts.into_iter().flatten().filter(|count| *count > 0) {
+                say(format_args!("{FAINT}{}: {count} items{FAINT:#}", outcome.task));
+            }
+        }
         Err(error) => anstream::eprintln!("{ERROR}{error}{ERROR:#}"),
     }
 }

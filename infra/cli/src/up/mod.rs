@@ -14,6 +14,7 @@
 //! | [`trouble`] | what the sink suffers |
 //! | [`check`], `lake`, `plant`, `summary` | what came out against what had to; sabotage that the check must find; the report |
 //! | `tasks` | drain and lake, under their leases |
+//! | `schedules` | the function `maintain`: what has expired is deleted on time |
 //! | [`state`] | what survives a restart |
 
 pub mod check;
@@ -27,6 +28,7 @@ mod once;
 mod plant;
 mod reader;
 pub mod route;
+mod schedules;
 pub mod state;
 mod summary;
 mod tables;

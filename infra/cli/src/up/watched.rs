@@ -71,6 +71,10 @@ impl Watched {
         log.create(&spec, clock.instant() + LIMIT)
             .await
             .map_err(|error| error.to_string())?;
+        // Appenders learn of it within ten minutes; here they know from the start, and file what falls due.
+        log.announce_sweeps(clock.instant() + LIMIT)
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Self {
             watches: Watches::over_log(&log, pace, &Kept::default()),
             backend,
