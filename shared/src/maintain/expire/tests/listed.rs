@@ -153,9 +153,9 @@ async fn a_pass_over_the_list_reads_what_is_due() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_checked_about_once_a_ttl() {
-    const LEASES: i64 = 40;
+    const LEASES: i64 = 30;
     const TTL: i64 = 600;
-    const HOURS: i64 = 12;
+    const HOURS: i64 = 9;
     let world = filled(1).await;
     let begun = now(&world);
     let expire = world.expire(&world.engine.beside(), every(10));
