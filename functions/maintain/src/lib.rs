@@ -100,7 +100,7 @@ impl Function {
     /// The function around tasks that are set up.
     pub fn new(maintain: Maintain, clock: Clock, random: Random) -> Self {
         Self {
-            source: Source::Fixed(maintain),
+            source: Source::Fixed(Box::new(maintain)),
             clock,
             random,
             name: "maintain".to_owned(),
