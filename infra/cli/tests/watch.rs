@@ -433,7 +433,7 @@ impl Up {
             random.clone(),
         );
         for _ in 0..120 {
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            clock.sleep(Duration::from_millis(250)).await;
             if log
                 .describe(clock.instant() + Duration::from_secs(1))
                 .await
@@ -469,7 +469,8 @@ async fn what_has_expired_is_told_of_within_seconds() {
     let watches = Watches::over_log(&log, pace, &Settings::default());
     let leases = Filter::new([Prefix::component("/leases")], Operations::Deletes);
     let mut watcher = watches.watch(WatchParams::from(leases)).await.unwrap();
-    let begun = SystemTime::now();
+    let clock = Clock::system();
+    let begun = clock.now();
     for number in 0..2 * seconds {
         let expires = begun + Duration::from_secs(10) + Duration::from_millis(500 * number);
         let item = Item::new(format!("/leases/{number}").as_str(), "a lease").expiring(expires);
@@ -498,12 +499,12 @@ async fn what_has_expired_is_told_of_within_seconds() {
             let expires = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
             // Live in the second that it names.
             let absent = SystemTime::UNIX_EPOCH + Duration::from_secs(expires + 1);
-            late.push(SystemTime::now().duration_since(absent).unwrap());
+            late.push(clock.now().duration_since(absent).unwrap());
         }
     };
     let limit = Duration::from_secs(seconds + 90);
     assert!(
-        tokio::time::timeout(limit, all).await.is_ok(),
+        clock.timeout(limit, all).await.is_ok(),
         "{} of {} after {limit:?}",
         late.len(),
         2 * seconds
