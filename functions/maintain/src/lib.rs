@@ -28,7 +28,7 @@ pub struct Function {
 enum Source {
     Fixed(Box<Maintain>),
     /// By the version in force, which each invocation asks for.
-    Versions(Versions, Mutex<Option<(String, Arc<Maintain>)>>),
+    Versions(Box<Versions>, Mutex<Option<(String, Arc<Maintain>)>>),
 }
 
 /// A run, and how long it took.
@@ -86,7 +86,7 @@ impl Function {
                 let place = place.map_err(Error::Place)?;
                 let objects = objects(&place, random.clone()).await?;
                 let versions = Versions::new(objects, clock.clone(), overrides());
-                Source::Versions(versions, Mutex::default())
+                Source::Versions(Box::new(versions), Mutex::default())
             }
         };
         Ok(Self {
