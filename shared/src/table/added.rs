@@ -1,14 +1,9 @@
-//! What an index on the expiry of an attached state table adds, and adding it.
-
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate, KeySchemaElement,
-    KeyType, Projection, ProvisionedThroughput,
-};
+//! What an index on the expiry of an attached state table would add. Nothing here adds one: `expire` goes by the due list
+//! there, which costs the owner nothing.
 
 use super::cost::{HOURS, MILLION_WRITES, RCU_HOUR, Usd, WCU_HOUR};
 use super::schema::STATE_EXPIRY;
-use super::tables::incomplete;
-use super::{Billing, Error, IndexSchema, Kind, Live, Measured, Progress, Tables};
+use super::{Billing, IndexSchema, Live, Measured};
 
 /// Write units a second that one partition takes. All entries of such an index are under one partition key and in the
 /// order of their expiry, so renewals all write near its end, which DynamoDB cannot take apart.
@@ -100,85 +95,4 @@ fn rounded(number: f64) -> u64 {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // It saturates.
     let whole = number.ceil() as u64;
     whole
-}
-
-impl Tables {
-    /// Adds the index to an attached state table that serves meanwhile, and waits for it to be filled. It is only for an
-    /// operator who has seen what it [adds](Added): from then on DynamoDB refuses a write of the owner that the index
-    /// cannot take, whether for throttling or for an `Expires` that is no number.
-    ///
-    /// Requests: one UpdateTable; DescribeTable before, and after it one each few seconds. If it is dropped the index is
-    /// filled all the same.
-    ///
-    /// # Errors
-    /// [`Error::Request`]; [`Error::Changed`] if the table has an index of that name by now; [`Error::StillWaiting`] if
-    /// filling takes longer than the limit.
-    pub async fn add_expiry_index(
-        &self,
-        live: &Live,
-        added: &Added,
-        progress: Progress<'_>,
-    ) -> Result<(), Error> {
-        let table = live.name.as_str();
-        let now = Box::pin(self.wait_active(table, progress)).await?;
-        let taken = now
-            .global_secondary_indexes()
-            .iter()
-            .any(|index| index.index_name() == Some(STATE_EXPIRY.name));
-        if taken {
-            return Err(Error::Changed {
-                table: table.to_owned(),
-                what: "has an index of this name",
-            });
-        }
-        let build = || -> Result<_, aws_sdk_dynamodb::error::BuildError> {
-            let mut create = CreateGlobalSecondaryIndexAction::builder().index_name(STATE_EXPIRY.name);
-            for (key, role) in [
-                (&STATE_EXPIRY.hash, KeyType::Hash),
-                (&STATE_EXPIRY.range, KeyType::Range),
-            ] {
-                let key = KeySchemaElement::builder()
-                    .attribute_name(key.name)
-                    .key_type(role);
-                create = create.key_schema(key.build()?);
-            }
-            let projection = Projection::builder()
-                .projection_type(STATE_EXPIRY.projection.projection_type())
-                .set_non_key_attributes(Some(included(&STATE_EXPIRY)));
-            create = create.projection(projection.build());
-            if let (Billing::Provisioned { rcu, .. }, Some(wcu)) = (live.billing, added.provisioned) {
-                let units = ProvisionedThroughput::builder()
-                    .read_capacity_units(i64::from(rcu))
-                    .write_capacity_units(i64::from(wcu));
-                create = create.provisioned_throughput(units.build()?);
-            }
-            let mut attributes = Vec::new();
-            let schema = Kind::State.schema();
-            for key in [&schema.hash, &schema.range, &STATE_EXPIRY.range] {
-                let attribute = AttributeDefinition::builder()
-                    .attribute_name(key.name)
-                    .attribute_type(key.scalar.clone());
-                attributes.push(attribute.build()?);
-            }
-            Ok((create.build()?, attributes))
-        };
-        let (create, attributes) = build().map_err(|error| incomplete("UpdateTable", table, &error))?;
-        let update = GlobalSecondaryIndexUpdate::builder().create(create).build();
-        let change =
-            |request: aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder| {
-                request
-                    .set_attribute_definitions(Some(attributes))
-                    .global_secondary_index_updates(update)
-            };
-        Box::pin(self.update(table, change, progress)).await.map(drop)
-    }
-}
-
-fn included(index: &IndexSchema) -> Vec<String> {
-    index
-        .projection
-        .included()
-        .iter()
-        .map(|&name| name.to_owned())
-        .collect()
 }

@@ -82,7 +82,7 @@ async fn policy_allows_the_tasks() {
     let backend = backend.await.unwrap();
     // A run that was refused half-way leaves its lease and its log.
     let name = random.uuid().to_string();
-    let turn = leased(&backend, &name, sweep(&client, &backend, &layout, &clock));
+    let turn = Box::pin(leased(&backend, &name, sweep(&client, &backend, &layout, &clock)));
     assert!(matches!(turn.await.unwrap(), Turn::Ran(())));
     let table = variable("TIDEWATCH_POLICY_LOG");
     Tables::new(client.clone(), clock.clone(), Tables::WAIT)

@@ -50,12 +50,13 @@ async fn what_an_index_on_an_attached_table_would_add_is_measured_and_none_is_ad
     for n in 0..20 {
         lease(&client, n, 1_000).await;
     }
+    let clock = tidewatch::clock::Clock::system();
     let renewing = tokio::spawn(async move {
         for round in 1.. {
             for n in 0..5 {
                 lease(&client, n, 1_000 + round).await;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            clock.sleep(std::time::Duration::from_millis(50)).await;
         }
     });
     let shown = machine.run("index --table bare --apart 3s").await.expect(0);

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::clock::Clock;
 use crate::engine::{Engine, refusal};
-use crate::table::{Added, Billing, Error, IndexSchema, Kind, Live, Measure, Measured, Spec, Tables};
+use crate::table::{Added, Billing, Kind, Live, Measure, Measured, Spec, Tables};
 
 const ITEM: usize = 1_000;
 
@@ -257,48 +257,4 @@ async fn what_it_adds_is_reckoned_by_how_the_table_is_paid_for() {
     assert!(added.reckoned && added.entries == 50_000, "{added:?}");
     assert!((added.writes_per_second - 1_010.0).abs() < 1e-6);
     assert!(added.burst_throttles && added.of_a_partition > 1.0, "{added:?}");
-}
-
-#[tokio::test]
-async fn the_index_is_added_once_and_holds_what_expires() {
-    let world = World::new().await;
-    world.fill(3, 2).await;
-    let live = world.live(5).await;
-    let added = Added::new(&live, &measured());
-    world
-        .tables
-        .add_expiry_index(&live, &added, &|_| {})
-        .await
-        .unwrap();
-    let updates: Vec<_> = world
-        .engine
-        .sent()
-        .into_iter()
-        .filter(|sent| sent.operation == "UpdateTable")
-        .collect();
-    assert_eq!(updates.len(), 1);
-    let IndexSchema {
-        name, hash, range, ..
-    } = Added::index();
-    let found = world.tables.read("state").await.unwrap();
-    let index = found.indexes.iter().find(|index| index.name == *name).unwrap();
-    assert_eq!(
-        (index.keys.hash.as_str(), index.keys.range.as_deref()),
-        (hash.name, Some(range.name))
-    );
-    let held = world
-        .engine
-        .client()
-        .query()
-        .table_name("state")
-        .index_name(*name)
-        .key_condition_expression("HashKey = :h")
-        .expression_attribute_values(":h", AttributeValue::S("teleport".to_owned()))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(held.count(), 3);
-
-    let again = world.tables.add_expiry_index(&live, &added, &|_| {}).await;
-    assert!(matches!(again, Err(Error::Changed { .. })), "{again:?}");
 }
