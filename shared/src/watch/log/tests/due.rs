@@ -72,6 +72,7 @@ async fn a_lease_is_filed_once_until_its_entry_is_looked_at() {
     append(&bench, &appender, &[lease(&bench, "/a", 6, at(100))]).await;
     assert_eq!(listed(&bench, &sweeps).await.len(), 3);
     // Made anew, or changed nobody knows how.
+    bench.clock.sleep(SECOND).await;
     let mut anew = lease(&bench, "/b", 7, at(60));
     if let Incoming::Record(record) = &mut anew {
         record.inserted = true;
@@ -126,7 +127,7 @@ async fn a_check_makes_entries_void_that_were_seen_before() {
     let pending = due(600, 1);
     bench.clock.sleep(15 * SECOND).await;
     assert_eq!(open(&pending).await, None);
-    bench.clock.sleep(10 * SECOND).await;
+    bench.clock.sleep(20 * SECOND).await;
     assert_eq!(open(&pending).await, Some(true));
     // It ended: what is pending counts again.
     sweeps.forget(&["/a".into()], bench.stop()).await.unwrap();
