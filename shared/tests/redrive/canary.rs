@@ -171,8 +171,14 @@ fn verdicts(report: &CanaryReport) -> Vec<Verdict> {
 fn figures(report: &CanaryReport) -> [f64; 3] {
     let metrics = report.metrics();
     let names: Vec<&str> = metrics.iter().map(|metric| metric.name).collect();
-    assert_eq!(names, ["canary_missing", "canary_looked", "canary_delay_seconds"]);
-    [0, 1, 2].map(|at: usize| metrics[at].value)
+    let due = [
+        "canary_missing",
+        "canary_looked",
+        "canary_failed",
+        "canary_delay_seconds",
+    ];
+    assert_eq!(names, due);
+    [0, 1, 3].map(|at: usize| metrics[at].value)
 }
 
 const FILE_A: &str = "uri: 'file://PATH/a'";
