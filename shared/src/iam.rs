@@ -174,9 +174,8 @@ pub enum WatchRole {
     Stream,
 }
 
-/// A log is made where there is none with what it is appended to with. Notes of a sweep are read in a transaction, which is
-/// the right to GetItem.
-const APPEND: &[&str] = &["GetItem", "PutItem", "Query"];
+/// A log is made where there is none with what it is appended to with. Notes of a sweep are read in batches.
+const APPEND: &[&str] = &["BatchGetItem", "GetItem", "PutItem", "Query"];
 
 const READ: &[&str] = &["GetItem", "Query"];
 

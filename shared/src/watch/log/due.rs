@@ -104,7 +104,7 @@ impl fmt::Debug for Sweeps {
 #[derive(Serialize, Deserialize)]
 struct Stored(String, i64, u64);
 
-/// The first ten seconds that a time is in.
+/// The ten seconds that a time is in.
 fn slot(at: SystemTime) -> u64 {
     u64::try_from(seconds(at)).unwrap_or_default() / SLOT
 }
@@ -423,7 +423,7 @@ fn chunk_of(item: &Attributes) -> Option<DueChunk> {
 }
 
 impl DueChunk {
-    /// The slot of an expiry, and whether an entry there is checked after `at`.
+    /// The slot that an expiry is filed in.
     pub(super) fn slot_of(expires: SystemTime) -> u64 {
         slot(expires)
     }
