@@ -1,0 +1,15 @@
+//! The configuration, as a document and as variables.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod document;
+#[cfg(feature = "dynamodb")]
+mod maintain;
+#[cfg(feature = "schema")]
+mod schema;
+mod secrets;
+mod sinks;
+#[cfg(feature = "dynamodb")]
+mod watch;
+#[cfg(not(feature = "dynamodb"))]
+mod without;
