@@ -29,6 +29,7 @@ mod mocked;
 mod operations;
 mod policy;
 mod released;
+mod released_faults;
 mod requests;
 mod semaphores;
 mod settled;
