@@ -9,6 +9,8 @@ mod maintain;
 mod schema;
 mod secrets;
 mod sinks;
+#[cfg(all(feature = "dynamodb", feature = "s3"))]
+mod template;
 #[cfg(feature = "dynamodb")]
 mod watch;
 #[cfg(not(feature = "dynamodb"))]
