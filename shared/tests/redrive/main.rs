@@ -18,6 +18,7 @@ mod support;
 
 mod backfill;
 mod canary;
+mod drain;
 mod event_handler;
 mod exported;
 mod failures;
