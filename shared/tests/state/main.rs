@@ -28,6 +28,8 @@ mod memory;
 mod mocked;
 mod operations;
 mod policy;
+mod policy_audit;
+mod policy_watch;
 mod released;
 mod released_faults;
 mod requests;

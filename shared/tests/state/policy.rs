@@ -17,14 +17,31 @@ use tidewatch::state::{
 use tidewatch::table::Tables;
 use tidewatch::watch::log::{Facts, Log, LogSpec, MIN_RETENTION};
 
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 
+/// Somebody's credentials: `TRIED` is allowed what the policy allows, `OWNER` everything.
+pub(crate) fn credentials(whose: &str) -> Credentials {
+    let part = |part: &str| variable(&format!("TIDEWATCH_POLICY_{whose}_{part}"));
+    Credentials::new(part("ACCESS_KEY"), part("SECRET_KEY"), None, None, "test")
+}
+
+pub(crate) fn client(whose: &str) -> Client {
+    Client::from_conf(
+        aws_sdk_dynamodb::Config::builder()
+            .behavior_version_latest()
+            .endpoint_url(variable("TIDEWATCH_POLICY_ENDPOINT"))
+            .region(Region::new("us-east-1"))
+            .credentials_provider(credentials(whose))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build(),
+    )
+}
+
 /// A client of whoever is tried, and the table; none if nobody is.
-fn tried(test: &str) -> Option<(Client, Config)> {
-    let endpoint = variable("TIDEWATCH_POLICY_ENDPOINT");
-    if endpoint.is_empty() {
+pub(crate) fn tried(test: &str) -> Option<(Client, Config)> {
+    if variable("TIDEWATCH_POLICY_ENDPOINT").is_empty() {
         eprintln!("SKIPPED: {test} needs .ci/iam");
         return None;
     }
@@ -32,21 +49,7 @@ fn tried(test: &str) -> Option<(Client, Config)> {
         "teleport" => Layout::Teleport,
         _ => Layout::Partitioned(Partitioned::default()),
     };
-    let client = Client::from_conf(
-        aws_sdk_dynamodb::Config::builder()
-            .behavior_version_latest()
-            .endpoint_url(endpoint)
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(
-                variable("TIDEWATCH_POLICY_ACCESS_KEY"),
-                variable("TIDEWATCH_POLICY_SECRET_KEY"),
-                None,
-                None,
-                "test",
-            ))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build(),
-    );
+    let client = client("TRIED");
     let mut config = crate::engine::config(&variable("TIDEWATCH_POLICY_TABLE"), layout);
     config.operation_timeout = Duration::from_secs(10);
     Some((client, config))
