@@ -207,7 +207,8 @@ impl Appender {
                     }
                     Some(Incoming::Record(record)) => {
                         let key = key_hash(record.event.key.as_bytes());
-                        let note = notes.get(&record.event.key).filter(|_| record.doubtful);
+                        let note = notes.get(&record.event.key);
+                        let note = note.filter(|note| record.doubtful && note.may_be_of(record));
                         let share = Share::Record(Due {
                             at,
                             key,

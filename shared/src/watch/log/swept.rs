@@ -175,26 +175,37 @@ impl Note {
         self.at.saturating_sub(NEAR)
     }
 
+    /// Whether the delete that a record tells of can be the sweep's, whatever the log holds. A note stands for a day, and
+    /// what it cannot be of must not make the log be read back to it.
+    pub(super) fn may_be_of(&self, record: &Record) -> bool {
+        match &record.event.operation {
+            Operation::Delete(Delete {
+                previous: Some(previous),
+                ..
+            }) => {
+                previous.revision.as_str() == self.revision
+                    && previous.expires.map(seconds) == Some(self.expires)
+            }
+            Operation::Delete(Delete { previous: None, .. }) => {
+                let created = record.event.created.map(millis);
+                created.is_some_and(|created| created.abs_diff(self.at) <= NEAR)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the delete that a record tells of is the sweep's, by what the log holds of the key.
     pub(super) fn is_of(&self, record: &Record, mut known: impl Iterator<Item = Known>) -> bool {
-        let Operation::Delete(Delete { previous, .. }) = &record.event.operation else {
-            return false;
-        };
-        if let Some(previous) = previous {
-            return previous.revision.as_str() == self.revision
-                && previous.expires.map(seconds) == Some(self.expires);
-        }
-        let Some(created) = record.event.created.map(millis) else {
-            return false;
-        };
-        let near = created.abs_diff(self.at) <= NEAR;
-        near && !known.any(|known| {
-            let late = known.created.is_none_or(|created| created >= self.since());
-            let same = known.pair.as_ref().is_some_and(|(revision, expires)| {
-                **revision == *self.revision && *expires == Some(self.expires)
-            });
-            late && !same && is_before(&known.order, &record.order)
-        })
+        let told = matches!(&record.event.operation, Operation::Delete(delete) if delete.previous.is_some());
+        self.may_be_of(record)
+            && (told
+                || !known.any(|known| {
+                    let late = known.created.is_none_or(|created| created >= self.since());
+                    let same = known.pair.as_ref().is_some_and(|(revision, expires)| {
+                        **revision == *self.revision && *expires == Some(self.expires)
+                    });
+                    late && !same && is_before(&known.order, &record.order)
+                }))
     }
 }
 

@@ -120,6 +120,34 @@ async fn the_old_image_tells_beside_an_intent() {
     assert_eq!(notes().await, 0);
 }
 
+/// Of a key that was swept in the morning, and is deleted by its owner at night.
+#[tokio::test(start_paused = true)]
+async fn a_note_that_says_nothing_of_a_delete_does_not_make_the_log_be_read_back_to_it() {
+    let bench = Bench::new(1).await;
+    let sweeps = bench.log().announce_sweeps(bench.stop()).await.unwrap();
+    sweeps.intend(&[swept("r")], bench.stop()).await.unwrap();
+    for sequence in 1..40 {
+        bench.clock.sleep(Duration::from_secs(600)).await;
+        causes(&bench, &[bench.put(&format!("/{sequence}"), sequence)]).await;
+    }
+    let mut read = Vec::new();
+    for (sequence, key) in [(100, "/never/swept"), (101, "/a")] {
+        for previous in [None, Some(previous("s", EXPIRES))] {
+            bench.clock.sleep(Duration::from_secs(600)).await;
+            bench.engine.sent();
+            let deletion = deletion(key, sequence, bench.clock.now(), previous);
+            bench
+                .appender(Inline::None)
+                .append(STREAM, &[deletion], bench.stop())
+                .await
+                .unwrap();
+            let queries = bench.engine.sent();
+            read.push(queries.iter().filter(|sent| sent.operation == "Query").count());
+        }
+    }
+    assert!(read.iter().all(|queries| queries == &read[0]), "{read:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_two_sweeps_of_a_key_neither_waits_for_the_other() {
     let bench = Bench::new(1).await;
