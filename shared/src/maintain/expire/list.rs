@@ -9,14 +9,16 @@ use super::report::List;
 use super::sweep::{BATCH, Sweep};
 use crate::clock::Instant;
 use crate::state::item::seconds;
-use crate::state::sweep::{Expiring, Removal};
+use crate::state::sweep::Removal;
 use crate::state::{Entry, Key};
-use crate::watch::log::{DueChunk, DueKey, Log, Sweeps, Swept, Unchecked};
+use crate::watch::log::{DueChunk, DueKey, Log, Sweeps, Unchecked};
 
 /// How far the clocks of those who append, and of this machine, may be apart.
 const APART: Duration = Duration::from_secs(60);
 /// A fill files so many keys at once: each ten seconds that one of them falls due in are a request.
 const FILE: usize = 2000;
+/// A run that makes one pass makes another after so much of a fill.
+const WHILE_FILLING: Duration = Duration::from_secs(30);
 /// The time that a fill has after each pass.
 const LEAST: Duration = Duration::from_millis(200);
 
@@ -39,7 +41,8 @@ impl Sweep<'_> {
             Err(error) => return self.passed(Err(error), 0),
         };
         loop {
-            let (next, failures) = (self.next_pass(Duration::ZERO), self.failures());
+            let (repeated, failures) = (self.next_pass(Duration::ZERO), self.failures());
+            let next = repeated.or_else(|| self.pass_while_filling());
             let done = self.list_pass(&sweeps).await;
             self.passed(done, failures)?;
             let was_filling = self.filling.is_some();
@@ -52,11 +55,18 @@ impl Sweep<'_> {
             let is_ready = self.report.list == Some(List::Ready);
             self.report.complete &= is_ready;
             // What was just filed may be due.
-            let once_more = was_filling && is_ready && next.is_none() && self.goes_on();
+            let once_more = was_filling && is_ready && repeated.is_none() && self.goes_on();
             if !once_more && !self.waits(next).await {
                 return Ok(());
             }
         }
+    }
+
+    /// A fill may take many runs: what falls due meanwhile must not wait for the end of each.
+    fn pass_while_filling(&self) -> Option<Instant> {
+        let next = self.clock().instant() + WHILE_FILLING;
+        Some(next)
+            .filter(|next| self.filling.is_some() && *next < self.run.last_call && !self.expire.line.waits())
     }
 
     /// Tells the appenders of the sweep, and looks how full the list is.
@@ -237,10 +247,14 @@ impl Sweep<'_> {
             .into_iter()
             .map(|entry| (entry.key.clone(), entry))
             .collect();
-        let (mut checked, mut expired) = (Checked::default(), Vec::new());
+        let mut checked = Checked::default();
+        let (mut deleted, mut expired) = (Vec::new(), Vec::new());
         for due in due {
             match entries.get(&due.key.key).cloned().map(Entry::expiring) {
-                Some(Some(item)) if item.is_past(self.latest(Some(&item.key))) => expired.push((due, item)),
+                Some(Some(item)) if item.is_past(self.latest(Some(&item.key))) => {
+                    deleted.push(due);
+                    expired.push(item);
+                }
                 Some(Some(item)) => {
                     self.report.renewed += 1;
                     checked.settled.push(item.key.clone());
@@ -257,52 +271,21 @@ impl Sweep<'_> {
             }
         }
         if self.run.dry_run {
-            let items: Vec<Expiring> = expired.into_iter().map(|(_, item)| item).collect();
-            self.delete(&items).await?;
+            self.delete(&expired, None).await?;
             return Ok(checked.settled);
         }
         sweeps.refile(&checked.renewed, stop).await?;
-        self.delete_noted(sweeps, &expired, &mut checked).await?;
+        let removals = self.delete(&expired, Some(sweeps)).await?;
+        for (due, removal) in deleted.into_iter().zip(removals) {
+            // Of what was renewed or replaced the next pass looks again.
+            if matches!(removal, Some(Removal::Deleted | Removal::Gone)) {
+                checked.settle(due);
+            }
+        }
         sweeps.forget(&checked.forgotten, stop).await?;
         let settled = checked.settled.iter().map(|key| (key.clone(), asked));
         self.settled.extend(settled);
         Ok(checked.settled)
-    }
-
-    /// Deletes items, each with a note that tells the appenders why.
-    async fn delete_noted(
-        &mut self,
-        sweeps: &Sweeps,
-        expired: &[(&Unchecked, Expiring)],
-        checked: &mut Checked,
-    ) -> Result<(), Error> {
-        let stop = self.run.stop;
-        let (items, notes): (Vec<Expiring>, Vec<Swept>) = expired
-            .iter()
-            .map(|(_, item)| {
-                let note = Swept {
-                    key: item.key.clone(),
-                    revision: item.revision.clone(),
-                    expires: item.expires,
-                };
-                (item.clone(), note)
-            })
-            .unzip();
-        sweeps.intend(&notes, stop).await?;
-        let removals = self.delete(&items).await?;
-        let mut void = Vec::new();
-        for (((due, _), note), removal) in expired.iter().zip(notes).zip(removals) {
-            match removal {
-                // Gone: another sweep's, as it may be, which relies on this very note.
-                Some(Removal::Deleted | Removal::Gone) => checked.settle(due),
-                // The next pass looks again.
-                Some(Removal::Renewed) => void.push(note),
-                // Who deleted what was seen may have been another sweep: its note tells.
-                Some(Removal::Replaced) | None => {}
-            }
-        }
-        sweeps.void(&void, stop).await?;
-        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use crate::maintain::Run;
 use crate::maintain::rate::Rate;
 use crate::state::sweep::{Expiring, Removal};
 use crate::state::{Backend, Key, Layout};
+use crate::watch::log::{Sweeps, Swept};
 
 /// How long an item must have been expired: clocks may be so far apart.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -175,17 +176,21 @@ impl<'a> Sweep<'a> {
             if !self.goes_on() {
                 return Ok(false);
             }
-            self.delete(batch).await?;
+            self.delete(batch, None).await?;
         }
         Ok(!self.late)
     }
 
-    /// Deletes items that are due, oldest first, and answers what became of each; none where that is not known. A dry run
-    /// takes them for deleted.
+    /// Deletes items that are due, oldest first, each behind its note where the log's appenders go by one, and answers
+    /// what became of each; none where that is not known. A dry run takes them for deleted.
     ///
     /// # Errors
     /// The first that lasts, after all have been tried.
-    pub(super) async fn delete(&mut self, found: &[Expiring]) -> Result<Vec<Option<Removal>>, Error> {
+    pub(super) async fn delete(
+        &mut self,
+        found: &[Expiring],
+        sweeps: Option<&Sweeps>,
+    ) -> Result<Vec<Option<Removal>>, Error> {
         let now = self.clock().now();
         found.iter().for_each(|seen| self.report.found(seen.expires, now));
         if self.run.dry_run {
@@ -200,10 +205,10 @@ impl<'a> Sweep<'a> {
             if !is_ready {
                 return None;
             }
-            let removed = this.table().remove_expired(seen, this.margin(&seen.key)).await;
-            // What fails took something too, and nobody says how much.
-            this.rate.take(removed.as_ref().map_or(1.0, |(_, units)| *units));
-            Some(removed)
+            Some(match sweeps {
+                Some(sweeps) => this.remove_noted(sweeps, seen).await,
+                None => this.remove(seen).await,
+            })
         });
         let ended: Vec<_> = work.buffered(AT_ONCE).collect().await;
         let mut lasting = None;
@@ -220,7 +225,6 @@ impl<'a> Sweep<'a> {
                     Some(removal)
                 }
                 Some(Err(error)) => {
-                    let error = Error::from(error);
                     self.report.failed(&error);
                     lasting = lasting.or(Some(error).filter(Error::is_lasting));
                     None
@@ -233,6 +237,29 @@ impl<'a> Sweep<'a> {
             removals.push(removed);
         }
         lasting.map_or(Ok(removals), Err)
+    }
+
+    async fn remove(&self, seen: &Expiring) -> Result<(Removal, f64), Error> {
+        let removed = self.table().remove_expired(seen, self.margin(&seen.key)).await;
+        // What fails took something too, and nobody says how much.
+        self.rate.take(removed.as_ref().map_or(1.0, |(_, units)| *units));
+        Ok(removed?)
+    }
+
+    /// With a note put just before: one that has stood for seconds is not taken for the delete's.
+    async fn remove_noted(&self, sweeps: &Sweeps, seen: &Expiring) -> Result<(Removal, f64), Error> {
+        let note = [Swept {
+            key: seen.key.clone(),
+            revision: seen.revision.clone(),
+            expires: seen.expires,
+        }];
+        sweeps.intend(&note, self.run.stop).await?;
+        let removed = self.remove(seen).await?;
+        // Who deleted what is gone or replaced may have been another sweep: this very note tells.
+        if removed.0 == Removal::Renewed {
+            sweeps.void(&note, self.run.stop).await?;
+        }
+        Ok(removed)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the due list finds, what it costs, and what it survives.
 
+use std::num::NonZeroU32;
+
 use super::volume::{DUE, leases, load, only_live_are_left};
 use super::*;
 
@@ -89,6 +91,36 @@ async fn a_lease_that_was_renewed_is_found_when_it_is_let_go() {
     let report = expire.run(world.run(secs(60))).await.unwrap();
     assert_eq!((report.deleted, report.checks), (1, 1), "{report:?}");
     assert!(report.overdue_seconds < 6.0, "{report:?}");
+}
+
+/// At a pace at which their deletes take much longer than a note is believed.
+#[tokio::test(start_paused = true)]
+async fn what_falls_due_together_is_told_as_expired_however_slowly_it_goes() {
+    let world = filled(1).await;
+    let at = now(&world);
+    for n in 0..60 {
+        let mut item = Item::new(format!("/{n}"), vec![b'v'; 2500]);
+        item.expires = Some(world.at(at + 13));
+        world.backend(&world.engine.beside()).put(&item).await.unwrap();
+    }
+    world.feed().deliver().await;
+    let settings = Settings {
+        units_per_second: NonZeroU32::new(10),
+        ..every(5)
+    };
+    let begun = world.clock.instant();
+    let expire = world.expire(&world.engine.beside(), settings);
+    tokio::select! {
+        report = expire.run(world.run(secs(60))) => assert_eq!(report.unwrap().deleted, 60),
+        () = world.feed().run() => unreachable!(),
+    }
+    assert!(world.clock.instant() - begun > secs(20), "the pace was kept");
+    world.feed().deliver().await;
+    let told = world.feed().deletes().await;
+    assert_eq!(
+        (told.len(), told.iter().filter(|(_, expired)| *expired).count()),
+        (60, 60)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,6 +313,28 @@ async fn troubled(seed: u64) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// A run that is to make one pass, of a table whose fill takes longer than the run.
+#[tokio::test(start_paused = true)]
+async fn what_falls_due_does_not_wait_for_the_end_of_a_fill() {
+    let world = World::new(FoundBy::List, 1).await;
+    load(&world, (0..10_000).map(|n| (format!("/live/{n:06}"), 9_000)));
+    world.clock.sleep(secs(12 * 60)).await;
+    world.put("/soon", Some(now(&world) + 60)).await;
+    world.feed().deliver().await;
+    let settings = Settings {
+        units_per_second: NonZeroU32::new(1),
+        ..Settings::default()
+    };
+    let expire = world.expire(&world.engine.beside(), settings);
+    let report = expire.run(world.run(secs(150))).await.unwrap();
+    assert_eq!(
+        (report.list, report.deleted),
+        (Some(List::Filling), 1),
+        "{report:?}"
+    );
+    assert!(report.overdue_seconds < 45.0 && report.filled > 500, "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]
