@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
+
 use super::control::Control;
 use super::plant::Plant;
 use super::requests::Tries;
@@ -16,6 +18,18 @@ pub const MIN_RETENTION: Duration = Duration::from_secs(48 * 3600);
 
 /// How many segments one request reads.
 const PAGE: u32 = 16;
+/// How many parts of a log are worked on at once.
+const AT_ONCE: usize = 16;
+
+/// What is compacted by itself.
+#[derive(Clone, Copy)]
+enum Part {
+    Bucket(u32),
+    /// A sealed generation, and how many buckets it has.
+    Past(u32, u32),
+    /// The notes of a day.
+    Notes(u64),
+}
 
 /// What a compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -46,39 +60,61 @@ impl Log {
             .saturating_sub(u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
         let mut tries = Tries::new(self, stop);
         let control = self.control(&mut tries).await?;
-        let mut done = Compacted::default();
-        match self.compact_all(&control, horizon, &mut tries, &mut done).await {
+        let (done, ended) = self.compact_all(&control, horizon, stop).await;
+        match ended {
             // The log answers, as just now; what was cut short goes on in the next run.
             Err(error) if self.inner.clock.instant() >= stop => {
                 tracing::warn!(%error, removed = done.removed, "the compaction ran out of time");
-                done.unfinished = true;
+                Ok(Compacted {
+                    unfinished: true,
+                    ..done
+                })
             }
-            ended => ended?,
+            Err(error) => Err(error),
+            Ok(()) => Ok(done),
         }
-        Ok(done)
     }
 
+    /// Each bucket, each past generation and the notes at once: of each the oldest first, one by one, which takes long.
     async fn compact_all(
         &self,
         control: &Control,
         horizon: u64,
-        tries: &mut Tries<'_>,
-        done: &mut Compacted,
-    ) -> Result<(), LogError> {
-        for bucket in 0..control.buckets {
-            self.compact_bucket(&control.bucket(bucket), horizon, tries, done)
-                .await?;
+        stop: Instant,
+    ) -> (Compacted, Result<(), LogError>) {
+        let buckets = (0..control.buckets).map(Part::Bucket);
+        let past = control
+            .past
+            .iter()
+            .map(|&(generation, buckets)| Part::Past(generation, buckets));
+        let days = past_days(horizon)
+            .filter(|_| control.swept.is_some())
+            .map(Part::Notes);
+        let parts: Vec<Part> = buckets.chain(past).chain(days).collect();
+        let works = parts.into_iter().map(|part| async move {
+            let (mut tries, mut done) = (Tries::new(self, stop), Compacted::default());
+            let (tries, into) = (&mut tries, &mut done);
+            let ended = match part {
+                Part::Bucket(bucket) => {
+                    self.compact_bucket(&control.bucket(bucket), horizon, tries, into)
+                        .await
+                }
+                Part::Past(generation, buckets) => {
+                    self.compact_past(control, generation, buckets, horizon, tries, into)
+                        .await
+                }
+                Part::Notes(day) => self.remove_notes(&partition(control, day), tries, into).await,
+            };
+            (done, ended)
+        });
+        let ended: Vec<_> = stream::iter(works).buffer_unordered(AT_ONCE).collect().await;
+        let mut all = (Compacted::default(), Ok(()));
+        for (done, ended) in ended {
+            all.0.removed += done.removed;
+            all.0.unfinished |= done.unfinished;
+            all.1 = all.1.and(ended);
         }
-        for &(generation, buckets) in &control.past {
-            self.compact_past(control, generation, buckets, horizon, tries, done)
-                .await?;
-        }
-        if control.swept.is_some() {
-            for day in past_days(horizon) {
-                self.remove_notes(&partition(control, day), tries, done).await?;
-            }
-        }
-        Ok(())
+        all
     }
 
     /// Whether time is up; what is left is left for the next run.
