@@ -24,7 +24,7 @@
 //! | statement | there if | resource |
 //! |---|---|---|
 //! | `State` | always | the state table |
-//! | `Due` | it is partitioned | its index of what expires |
+//! | `Due` | it is partitioned, or its operator insisted on an index | its index of what expires |
 //! | `Log` | a log is named | the table of watch logs |
 //! | `Key` | a KMS key is named | that key, used through DynamoDB only |
 //!
@@ -114,6 +114,7 @@ const AUDIT_ITEMS: &[&str] = &[
 
 /// What a log is made, verified, appended to, read, sealed and compacted with.
 const LOG_ITEMS: &[&str] = &[
+    "BatchGetItem",
     "DeleteItem",
     "DescribeContinuousBackups",
     "DescribeTable",

@@ -37,6 +37,7 @@ fn maintain(kind: Kind, log: Option<&str>) -> MaintainAccess {
     MaintainAccess {
         kind,
         state: "teleport.state".to_owned(),
+        index: false,
         log: log.map(str::to_owned),
         region: Some("eu-west-1".to_owned()),
         account: Some("111122223333".to_owned()),
@@ -70,6 +71,19 @@ fn the_tasks_work_on_items_alone() {
     for kind in [Kind::Audit, Kind::WatchLog] {
         assert!(maintain(kind, None).policy().is_err());
     }
+    let insisted = MaintainAccess {
+        index: true,
+        ..maintain(Kind::State, None)
+    };
+    let insisted = serde_json::to_value(insisted.policy().unwrap()).unwrap();
+    let of_index = |arn: &String| arn.ends_with(":table/teleport.state/index/expiry");
+    assert_eq!(
+        all(&insisted, "Resource")
+            .iter()
+            .filter(|arn| of_index(arn))
+            .count(),
+        1
+    );
     let swapped = MaintainAccess {
         log: Some("x".to_owned()),
         ..maintain(Kind::State, None)

@@ -67,6 +67,9 @@ struct PolicyArgs {
     /// The table of watch logs, for watch-append, watch-log and maintain
     #[arg(long, value_name = "NAME")]
     log_table: Option<String>,
+    /// What has expired is found by the index of `tidewatch table index --add`, for maintain
+    #[arg(long)]
+    expiry_index: bool,
     /// Whether the table may be created [default: use-existing]
     #[arg(long, value_enum)]
     form: Option<FormOption>,
@@ -102,6 +105,9 @@ pub fn run(global: &Global, args: &IamArgs) -> Result<Exit, Failure> {
 
 impl PolicyArgs {
     fn policy(&self, global: &Global) -> Result<Policy, Failure> {
+        if self.expiry_index && !matches!(self.subject, SubjectOption::Maintain) {
+            return Err(Failure::usage("--expiry-index is for --for maintain"));
+        }
         let role = match self.subject {
             SubjectOption::State | SubjectOption::Audit => return Ok(self.access(global)?.policy()?),
             SubjectOption::WatchAppend => WatchRole::Append,
@@ -152,6 +158,7 @@ impl PolicyArgs {
                 _ => Kind::Partitioned,
             },
             state: table.ok_or_else(|| Failure::usage(WHICH))?,
+            index: self.expiry_index,
             log: self.log_table.clone(),
             region: global.region.clone(),
             account: self.account.clone(),

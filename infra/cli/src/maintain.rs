@@ -30,7 +30,8 @@ Tasks: expire deletes what has expired from the state table; locks releases what
 appends gaps that nobody reported; lake files what is staged; drain delivers what waits in the spool; redrive hands over again what
 Lambda gave up; verify compares what is there with what must be; canary tells whether events still come out.
 What a task works on is in the document's section maintain, which the function of that name goes by too. A task that the function
-runs just now is left to it; but expire with --every waits its turn, and the function's sweep gives way to it.
+runs just now is left to it; but expire with --every waits its turn, and the function's sweep gives way to it, as it does to the
+function's next one: where a schedule runs it, that is within a minute.
 Records are handed to the function that the section names, or else to this process.
 One document is gone by here, not the versions of `config apply`: what waits for the lake of a sink that was removed, the function files.
 Exit status: 0 nothing is left, or it was only looked at and nothing is due; 3 something is left or found, or another runs the task;
@@ -44,7 +45,7 @@ pub struct MaintainArgs {
     /// Begin nothing more after this time
     #[arg(long = "for", value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
     time: Duration,
-    /// Repeat the pass so often for that time, such as 5s: of expire only [default: one pass]
+    /// Repeat the pass so often for that time, or until the next in line, such as 5s: of expire only [default: one pass]
     #[arg(long, value_name = "DURATION", value_parser = every)]
     every: Option<Duration>,
     #[command(flatten)]

@@ -91,6 +91,10 @@ fn wrong_usage_ends_with_2() {
         ("--for maintain --log-table log", "--table"),
         ("--for maintain --table table --form create", "no --form"),
         (
+            "--for state --table table --expiry-index",
+            "--expiry-index is for",
+        ),
+        (
             "--for watch-stream --table table --layout teleport",
             "not for watches",
         ),

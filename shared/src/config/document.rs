@@ -271,6 +271,16 @@ impl<'f> Section<'f> {
             .ok()
     }
 
+    /// A setting that holds or not; a fault if it is neither `true` nor `false`.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn truth(&mut self, key: &str) -> Option<bool> {
+        self.setting(key, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("true or false is due"),
+        })
+    }
+
     /// A list of texts, or one text with commas between them, as an environment variable can hold it. A
     /// fault for what is no text.
     #[cfg(feature = "dynamodb")]

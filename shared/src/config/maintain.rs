@@ -48,6 +48,8 @@ pub struct ExpireConfig {
     pub prefixes: Vec<Prefix>,
     /// Most capacity units that it takes in a second; the task's default where nothing is said.
     pub units_per_second: Option<NonZeroU32>,
+    /// A table in Teleport's layout has the index `expiry`, and what has expired is found by it.
+    pub index: bool,
 }
 
 /// An audit table.
@@ -87,6 +89,7 @@ impl ExpireConfig {
                 Ok(units) if units.get() <= 40_000 => Ok(units),
                 _ => Err("a number from 1 to 40000 is due"),
             }),
+            index: section.truth("index").unwrap_or_default(),
         }
     }
 }
@@ -148,11 +151,7 @@ impl StateTable {
 impl AuditTable {
     fn read(section: &mut Section<'_>) -> Option<Self> {
         let table = required_table(section, "table");
-        let owned = section.setting("owned", |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err("true or false is due"),
-        });
+        let owned = section.truth("owned");
         Some(Self {
             table: table?,
             owned: owned.unwrap_or_default(),
@@ -218,6 +217,9 @@ struct ExpireDocument {
     /// Most capacity units that it takes in a second.
     #[schemars(range(min = 1, max = 40000))]
     units_per_second: Option<u32>,
+    /// Whether a table in layout teleport has the index `expiry` that `tidewatch table index --add` makes, by which what
+    /// has expired is found if there is no watch log: false, if none.
+    index: Option<bool>,
 }
 
 #[cfg(feature = "schema")]

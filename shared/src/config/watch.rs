@@ -93,11 +93,7 @@ impl WatchConfig {
         let prefixes = section
             .texts("prefixes")
             .map(|texts| prefixes(section, "prefixes", texts));
-        let forced = section.setting("force_secrets", |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err("true or false is due"),
-        });
+        let forced = section.truth("force_secrets");
         let inline = inline(section, layout.as_ref(), forced.unwrap_or_default());
         let region = section.setting("region", |text| {
             if text.is_empty() {

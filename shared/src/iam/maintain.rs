@@ -1,7 +1,7 @@
 //! What the tasks of `maintain` need of the state table and its watch log.
 
 use super::{KEY, Place, Policy, Statement};
-use crate::table::{Error, Kind, Spec};
+use crate::table::{Added, Error, Kind, Spec};
 
 /// Who is to be allowed to sweep a state table, and to keep its watch log in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct MaintainAccess {
     pub kind: Kind,
     /// The state table, in which the tasks' leases are too.
     pub state: String,
+    /// A state table of [`Kind::State`] has an index by which what has expired is found; a partitioned one always has.
+    pub index: bool,
     /// The table of watch logs, if one is kept.
     pub log: Option<String>,
     /// Their region; that of the KMS key, or else any, if none.
@@ -66,7 +68,8 @@ impl MaintainAccess {
         };
         let state = table(self.kind, &self.state)?;
         let mut statement = vec![Statement::allow("State", "dynamodb", STATE, [state.clone()])];
-        if let Some(index) = &self.kind.schema().index {
+        let insisted = self.index.then(Added::index);
+        if let Some(index) = self.kind.schema().index.as_ref().or(insisted) {
             let due = format!("{state}/index/{}", index.name);
             statement.push(Statement::allow("Due", "dynamodb", &["Query"], [due]));
         }

@@ -95,6 +95,7 @@ impl Maintain {
                 .and_then(|audit| Spec::new(Kind::Audit, &audit.table).ok())
                 .into_iter()
                 .collect(),
+            expiry_index: false,
             functions: audit
                 .and_then(|audit| of(self.config.function.as_ref(), reads, &audit.table))
                 .map(|function| Function { failures, ..function })
@@ -121,6 +122,7 @@ impl Maintain {
         let streamed = watch.filter(|watch| watch.source == Transport::Stream);
         Settings {
             tables: state.into_iter().chain(log).collect(),
+            expiry_index: self.config.expire.index,
             functions: streamed
                 .and_then(|watch| of(self.config.feed.as_ref(), Reads::Watch, &watch.table))
                 .into_iter()

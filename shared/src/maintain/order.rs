@@ -51,11 +51,7 @@ impl Order {
             let names: Vec<&str> = Task::ALL.into_iter().map(Task::name).collect();
             section.fault("task", format!("is required: one of {}", names.join(", ")));
         }
-        let dry_run = section.setting("dry_run", |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err("true or false is due"),
-        });
+        let dry_run = section.truth("dry_run");
         let every = section.setting("every", ExpireConfig::parse_every);
         if every.is_some() && task.is_some_and(|task| task != Task::Expire) {
             section.fault("every", "only expire repeats itself");

@@ -44,6 +44,7 @@ impl Maintain {
             prefixes: configured.prefixes.clone(),
             units_per_second: configured.units_per_second.or(default.units_per_second),
             every: self.every(order),
+            index: configured.index,
         };
         let expire = Expire::new(backend, log, settings).giving_way(line);
         match Box::pin(expire.run(run)).await {

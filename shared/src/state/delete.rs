@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use futures_util::TryFutureExt;
 
 use super::attempts::Attempts;
 use super::backend::Backend;
@@ -51,7 +52,10 @@ impl Backend {
             None => Expression::present(self.layout(), now),
         };
         let trace = pinned.map_or(Trace::DeletesAny, Trace::Deletes);
-        let request = |now| self.delete_request(operation, primary.clone(), condition(now));
+        let request = |now| {
+            self.delete_request(operation, primary.clone(), condition(now))
+                .map_ok(drop)
+        };
         let repeats = pinned.is_none() && self.repeats();
         match self.write(&mut attempts, key, trace, repeats, request).await? {
             Ended::Applied => Ok(()),
@@ -62,13 +66,13 @@ impl Backend {
         }
     }
 
-    /// One DeleteItem under a condition.
+    /// One DeleteItem under a condition. Answers the write units that it took.
     pub(super) async fn delete_request(
         &self,
         operation: &'static str,
         primary: Attributes,
         condition: Expression,
-    ) -> Result<(), Fault> {
+    ) -> Result<f64, Fault> {
         let (text, names, values) = condition.parts();
         let answer = self
             .client()
@@ -83,8 +87,7 @@ impl Backend {
             .send()
             .await
             .map_err(Fault::of)?;
-        self.charge(operation, answer.consumed_capacity());
-        Ok(())
+        Ok(self.charge(operation, answer.consumed_capacity()))
     }
 
     /// Moves the expiry of a leased item to later. The item must exist in the lease's revision, have an expiry, and not

@@ -144,6 +144,14 @@ impl Layout {
             Self::Partitioned(_) => "partitioned",
         }
     }
+
+    /// The shards of the index `expiry`: where its owner's attributes are all there is, the one partition.
+    pub(crate) fn expiry_shards(&self) -> u64 {
+        match self {
+            Self::Teleport => 1,
+            Self::Partitioned(_) => Partitioned::EXPIRY_SHARDS,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
+use futures_util::TryFutureExt;
 use futures_util::stream::{Stream, TryStreamExt};
 
 use super::attempts::Attempts;
@@ -110,7 +111,10 @@ impl Backend {
             return Err(attempts.error(ErrorKind::BadParameter, "it never expires"));
         };
         let primary = self.primary(&attempts, &observed.key)?;
-        let request = || self.delete_request("release_orphan", primary.clone(), unchanged.clone());
+        let request = || {
+            self.delete_request("release_orphan", primary.clone(), unchanged.clone())
+                .map_ok(drop)
+        };
         settled(&mut attempts, request, |now| now.is_none()).await
     }
 

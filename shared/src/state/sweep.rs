@@ -4,9 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_dynamodb::types::{
-    AttributeValue, KeysAndAttributes, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
 
 use super::attempts::Attempts;
 use super::backend::Backend;
@@ -14,11 +12,11 @@ use super::expression::{Expression, Parts};
 use super::fault::{Attributes, Fault};
 use super::item::seconds;
 use super::record::{number, revision_of, size};
-use super::{Entry, Error, ErrorKind, Key, Revision};
+use super::{Entry, Error, ErrorKind, Key, Layout, Revision};
 
 /// How many keys one BatchGetItem takes.
 pub(crate) const KEYS: usize = 100;
-/// The index of partitioned tables in which everything that expires stands.
+/// The index in which everything that expires stands: of partitioned tables, and of others whose operator insisted on it.
 const INDEX: &str = "expiry";
 /// A write unit.
 const KB: usize = 1024;
@@ -133,9 +131,9 @@ impl Backend {
         Ok((found, units))
     }
 
-    /// What the index of a partitioned table holds with an expiry of `latest` or before, in one of its shards, oldest
-    /// first. One request: half a read unit for each 4 KB of the page. The index is behind the table, and holds the items
-    /// of the table's other namespaces too, which are left out.
+    /// What the index holds with an expiry of `latest` or before, in one of its shards, oldest first. One request: half a
+    /// read unit for each 4 KB of the page. The index is behind the table, and holds the items of the table's other
+    /// namespaces too, which are left out.
     ///
     /// # Errors
     /// What any request may end with.
@@ -146,13 +144,22 @@ impl Backend {
         from: Option<Attributes>,
         limit: usize,
     ) -> Result<Page, Error> {
+        let layout = self.layout();
+        let (attribute, shard) = match layout {
+            Layout::Partitioned(_) => ("ExpiryShard", AttributeValue::N(shard.to_string())),
+            Layout::Teleport => (
+                layout.partition_name(),
+                AttributeValue::S(layout.partition_value(0)),
+            ),
+        };
         let asked = Expression::empty()
-            .value(":shard", AttributeValue::N(shard.to_string()))
+            .name("#shard", attribute)
+            .value(":shard", shard)
             .value(":latest", number(latest));
         self.expiring_page("due_page", asked.parts(), from, limit, |request| {
             request
                 .index_name(INDEX)
-                .key_condition_expression("ExpiryShard = :shard AND Expires <= :latest")
+                .key_condition_expression("#shard = :shard AND Expires <= :latest")
         })
         .await
     }
@@ -252,8 +259,8 @@ impl Backend {
         loop {
             let latest = self.last_past(margin);
             let condition = Expression::seen(&seen.revision, seconds(seen.expires), latest);
-            let attempt = attempts.send(self.removal(primary.clone(), condition)).await;
-            let fault = match attempt {
+            let request = self.delete_request("remove_expired", primary.clone(), condition);
+            let fault = match attempts.send(request).await {
                 Ok(units) => return Ok((Removal::Deleted, units)),
                 Err(Fault::Refused(old)) => {
                     let removal = match (&old, &lost) {
@@ -276,24 +283,6 @@ impl Backend {
                 return Err(lost.map_or(error, |lost| attempts.gave_up(&lost)));
             }
         }
-    }
-
-    async fn removal(&self, primary: Attributes, condition: Expression) -> Result<f64, Fault> {
-        let (text, names, values) = condition.parts();
-        let answer = self
-            .client()
-            .delete_item()
-            .table_name(self.table())
-            .set_key(Some(primary))
-            .condition_expression(text)
-            .set_expression_attribute_names(names)
-            .set_expression_attribute_values(values)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(Fault::of)?;
-        Ok(self.charge("remove_expired", answer.consumed_capacity()))
     }
 }
 

@@ -1,9 +1,17 @@
-//! What an index on the expiry of an attached state table would add. Nothing here adds one: `expire` goes by the due list
-//! there, which costs the owner nothing.
+//! An index on the expiry of an attached state table: what it adds to its owner's writes, and that index itself.
+//!
+//! `expire` goes by the due list of a watch log there, which costs the owner nothing. Without that log it reads the whole
+//! table, unless its operator insists on this index.
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::update_table::builders::UpdateTableFluentBuilder;
+use aws_sdk_dynamodb::types::{CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate};
 
 use super::cost::{HOURS, MILLION_WRITES, RCU_HOUR, Usd, WCU_HOUR};
-use super::schema::STATE_EXPIRY;
-use super::{Billing, IndexSchema, Live, Measured};
+use super::create::{definitions, keys, projection, throughput};
+use super::schema::{STATE, STATE_EXPIRY};
+use super::tables::incomplete;
+use super::{Billing, Error, IndexSchema, Live, Measured, Progress, Tables};
 
 /// Write units a second that one partition takes. All entries of such an index are under one partition key and in the
 /// order of their expiry, so renewals all write near its end, which DynamoDB cannot take apart.
@@ -84,10 +92,56 @@ impl Added {
         }
     }
 
+    /// Whether the owner's writes are throttled by the next outage, or soon without one.
+    pub fn is_dangerous(&self) -> bool {
+        self.burst_throttles || self.writes_per_second > MAX_WRITES / 2.0
+    }
+
     /// What such an index is.
     pub fn index() -> &'static IndexSchema {
         &STATE_EXPIRY
     }
+}
+
+impl Tables {
+    /// Adds [`Added::index`] to an attached state table and waits until DynamoDB has filled it. From then on each renewal
+    /// is written twice more, a write whose `Expires` is no number is refused, and so is what the index cannot take.
+    ///
+    /// Requests: one UpdateTable, DescribeTable before and until the index is ACTIVE. Cancelled after the first it is made
+    /// all the same.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if DynamoDB refuses it, also if there is such an index; [`Error::StillWaiting`] if filling it
+    /// takes longer than this waits, while it goes on.
+    pub async fn add_index(&self, live: &Live, added: &Added, progress: Progress<'_>) -> Result<(), Error> {
+        let table = live.name.as_str();
+        let billing = match (live.billing, added.provisioned) {
+            (Billing::Provisioned { rcu, .. }, Some(wcu)) => Billing::Provisioned { rcu, wcu },
+            (billing, _) => billing,
+        };
+        let creation = creation(billing).map_err(|error| incomplete("UpdateTable", table, &error))?;
+        let declared = definitions([&STATE.hash, &STATE.range, &STATE_EXPIRY.range]);
+        let declared = declared.map_err(|error| incomplete("UpdateTable", table, &error))?;
+        self.wait_active(table, progress).await?;
+        let ask = |request: UpdateTableFluentBuilder| {
+            let request = request.set_attribute_definitions(Some(declared));
+            request.global_secondary_index_updates(creation)
+        };
+        self.update(table, ask, progress).await?;
+        Ok(())
+    }
+}
+
+fn creation(billing: Billing) -> Result<GlobalSecondaryIndexUpdate, BuildError> {
+    let index = &STATE_EXPIRY;
+    let create = CreateGlobalSecondaryIndexAction::builder()
+        .index_name(index.name)
+        .set_key_schema(Some(keys(&index.hash, &index.range)?))
+        .projection(projection(index.projection))
+        .set_provisioned_throughput(throughput(billing)?);
+    Ok(GlobalSecondaryIndexUpdate::builder()
+        .create(create.build()?)
+        .build())
 }
 
 /// Up, to a whole number; none is negative.

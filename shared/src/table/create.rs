@@ -136,14 +136,6 @@ impl Created {
 
 fn request(request: CreateTableFluentBuilder, spec: &Spec) -> Result<CreateTableFluentBuilder, BuildError> {
     let schema = spec.schema();
-    let mut definitions = Vec::new();
-    for attribute in schema.attributes() {
-        let definition = AttributeDefinition::builder()
-            .attribute_name(attribute.name)
-            .attribute_type(attribute.scalar.clone())
-            .build()?;
-        definitions.push(definition);
-    }
     let stream = schema.stream.then(|| {
         StreamSpecification::builder()
             .stream_enabled(true)
@@ -158,7 +150,7 @@ fn request(request: CreateTableFluentBuilder, spec: &Spec) -> Result<CreateTable
     };
     let mut request = request
         .table_name(spec.name())
-        .set_attribute_definitions(Some(definitions))
+        .set_attribute_definitions(Some(definitions(schema.attributes())?))
         .set_key_schema(Some(keys(&schema.hash, &schema.range)?))
         .billing_mode(mode)
         .set_provisioned_throughput(throughput.clone())
@@ -180,7 +172,19 @@ fn request(request: CreateTableFluentBuilder, spec: &Spec) -> Result<CreateTable
     Ok(request)
 }
 
-fn keys(hash: &Attribute, range: &Attribute) -> Result<Vec<KeySchemaElement>, BuildError> {
+pub(super) fn definitions<'a>(
+    attributes: impl IntoIterator<Item = &'a Attribute>,
+) -> Result<Vec<AttributeDefinition>, BuildError> {
+    let definition = |attribute: &Attribute| {
+        AttributeDefinition::builder()
+            .attribute_name(attribute.name)
+            .attribute_type(attribute.scalar.clone())
+            .build()
+    };
+    attributes.into_iter().map(definition).collect()
+}
+
+pub(super) fn keys(hash: &Attribute, range: &Attribute) -> Result<Vec<KeySchemaElement>, BuildError> {
     let key = |attribute: &Attribute, role| {
         KeySchemaElement::builder()
             .attribute_name(attribute.name)
@@ -190,7 +194,7 @@ fn keys(hash: &Attribute, range: &Attribute) -> Result<Vec<KeySchemaElement>, Bu
     Ok(vec![key(hash, KeyType::Hash)?, key(range, KeyType::Range)?])
 }
 
-fn projection(projected: Projected) -> Projection {
+pub(super) fn projection(projected: Projected) -> Projection {
     let names = projected.included().iter().map(|name| (*name).to_owned());
     Projection::builder()
         .projection_type(projected.projection_type())
@@ -198,7 +202,7 @@ fn projection(projected: Projected) -> Projection {
         .build()
 }
 
-fn throughput(billing: Billing) -> Result<Option<ProvisionedThroughput>, BuildError> {
+pub(super) fn throughput(billing: Billing) -> Result<Option<ProvisionedThroughput>, BuildError> {
     match billing {
         Billing::OnDemand => Ok(None),
         Billing::Provisioned { rcu, wcu } => ProvisionedThroughput::builder()

@@ -33,7 +33,7 @@ pub struct Measure {
 }
 
 /// What a measurement found.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct Measured {
     /// Items that were looked at, with and without an expiry.
     pub looked_at: u64,

@@ -10,7 +10,7 @@
 //! | [`Tables`] | create, read and apply, with bounded waits |
 //! | [`print()`] | the same table as a shell script, Terraform or CloudFormation |
 //! | [`estimate`] | what it costs |
-//! | [`Measure`], [`Added`] | what an index on an attached table would add to its owner's writes, measured |
+//! | [`Measure`], [`Added`] | what an index on an attached table adds to its owner's writes, measured; [`Tables::add_index`] adds it |
 //!
 //! Only [`Tables`] talks to DynamoDB; everything else is a pure function of what was read.
 //!
@@ -43,4 +43,5 @@ pub use print::{Format, print};
 pub use schema::{Attribute, IndexSchema, Kind, Projected, Schema};
 pub use spec::{Billing, Spec};
 pub use tables::{Progress, Step, Tables};
+pub(crate) use verify::verify_indexed;
 pub use verify::{Difference, Severity, guess, verify};

@@ -104,7 +104,7 @@ static AUDIT: Schema = Schema {
     recovery: true,
 };
 
-static STATE: Schema = Schema {
+pub(super) static STATE: Schema = Schema {
     kind: Kind::State,
     hash: string("HashKey"),
     range: string("FullPath"),

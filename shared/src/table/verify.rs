@@ -6,8 +6,8 @@ mod settings;
 
 use std::fmt;
 
-use super::schema::{OLD_AUDIT_INDEX, OLD_STATE_KEY};
-use super::{Kind, Live};
+use super::schema::{OLD_AUDIT_INDEX, OLD_STATE_KEY, STATE_EXPIRY};
+use super::{IndexSchema, Kind, Live};
 
 /// How bad a [`Difference`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -91,9 +91,18 @@ impl Difference {
 ///
 /// A NEW_IMAGE stream is accepted with a note: it is what Teleport itself creates.
 pub fn verify(kind: Kind, live: &Live) -> Vec<Difference> {
+    compare(kind, kind.schema().index.as_ref(), live)
+}
+
+/// The same of a state table in Teleport's layout that must have the index [`Added::index`](super::Added::index) beside.
+pub(crate) fn verify_indexed(live: &Live) -> Vec<Difference> {
+    compare(Kind::State, Some(&STATE_EXPIRY), live)
+}
+
+fn compare(kind: Kind, index: Option<&IndexSchema>, live: &Live) -> Vec<Difference> {
     let schema = kind.schema();
     let mut all = keys::verify(schema, live);
-    all.extend(index::verify(schema, live));
+    all.extend(index::verify(schema, index, live));
     all.extend(settings::verify(schema, live));
     all.sort_by_key(|difference| std::cmp::Reverse(difference.severity));
     all

@@ -20,7 +20,7 @@ fn section(text: &str) -> MaintainConfig {
 fn one_document_serves_both_functions() {
     let config = parse(&format!(
         "quarantine: s3://audit/quarantine\nspool: s3://audit/spool\nsinks: {{ a: {{ uri: 's3://audit/events' }} }}\n{WATCH}\
-         maintain:\n  function: tidewatch-forward\n  failures: s3://audit/aws/lambda/\n  expire: {{ every: 5s, prefixes: [/nodes, /locks], units_per_second: 50 }}\n  \
+         maintain:\n  function: tidewatch-forward\n  failures: s3://audit/aws/lambda/\n  expire: {{ every: 5s, prefixes: [/nodes, /locks], units_per_second: 50, index: true }}\n  \
          retention: 96h\n  audit: {{ table: teleport.audit, owned: true }}\n"
     ))
     .unwrap();
@@ -38,6 +38,7 @@ fn one_document_serves_both_functions() {
         every: Some(Duration::from_secs(5)),
         prefixes: vec![Prefix::component("/nodes"), Prefix::component("/locks")],
         units_per_second: 50.try_into().ok(),
+        index: true,
     };
     assert_eq!(
         (maintain.expire, maintain.retention),

@@ -105,7 +105,7 @@ fn the_schema_and_the_reader_agree() {
         maintain.sort();
         assert_eq!(
             maintain.join(" "),
-            "audit every expire failures feed function layout namespace prefixes retention state table units_per_second"
+            "audit every expire failures feed function index layout namespace prefixes retention state table units_per_second"
         );
         let mut watch = names(&schema["$defs"]["WatchConfig"]);
         watch.extend(names(&schema["$defs"]["WatchLogConfig"]));

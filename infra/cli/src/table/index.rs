@@ -4,22 +4,28 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
-use tidewatch::table::{Added, Kind, MAX_WRITES, Measure, Measured, PRICES_SOURCE, Tables};
+use tidewatch::table::{Added, Kind, MAX_WRITES, Measure, Measured, PRICES_SOURCE, Step};
 
+use super::options::WaitOption;
 use super::{Subject, name, tables};
-use crate::cli::{ERROR, Exit, FAINT, Failure, Global, HEAD, Output, WARN, paint};
+use crate::cli::{Consent, ERROR, Exit, FAINT, Failure, Global, HEAD, Output, WARN, paint};
 
 /// Arguments of `tidewatch table index`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidewatch table index --table teleport
   tidewatch table index --table teleport --units 20000 --units-per-second 100 --json
+  tidewatch table index --table teleport --add
 
-For a state table that another program writes. Nothing of Tidewatch uses an index there: the task `expire` finds what has
-expired by the list that the watch log keeps, or without that log by reading the table. An index would repeat each of its
-owner's renewals, and one that is too busy makes DynamoDB refuse them. This looks twice at the same items to see how many
-are renewed, and prints what an index would add; it adds none. It reads keys, expiries and revisions, eventually
-consistent, and says before it begins how much that is.")]
+For a state table that another program writes. The task `expire` needs no index there: it finds what has expired by the
+list that the watch log keeps, or without that log by reading the table. An index repeats each of its owner's renewals,
+and one that is too busy makes DynamoDB refuse them. This looks twice at the same items to see how many are renewed, and
+prints what an index would add. It reads keys, expiries and revisions, eventually consistent, and says before it begins
+how much that is.
+
+With --add it then asks, adds the index, and waits until it is filled. Where the figures say that it will throttle the
+owner's writes, --insist is due too. `expire` uses it once the document says maintain.expire.index: true, and if no watch
+log of the table is kept.")]
 pub(super) struct IndexArgs {
     /// Read this many units at most, both looks together
     #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u32).range(2..))]
@@ -30,12 +36,22 @@ pub(super) struct IndexArgs {
     /// Between the looks; of two renewals within it only one is seen [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     apart: Option<Duration>,
+    /// Add the index, after asking
+    #[arg(long)]
+    add: bool,
+    /// Add it even if that will throttle the owner's writes
+    #[arg(long, requires = "add")]
+    insist: bool,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    wait: WaitOption,
 }
 
 pub(super) async fn run(global: &Global, args: IndexArgs) -> Result<Exit, Failure> {
     let output = Output::new(global);
     let name = name(global)?;
-    let tables = tables(global, Tables::WAIT).await?;
+    let tables = tables(global, args.wait.limit()).await?;
     let subject = Subject::read(&tables, name, None).await?;
     let live = &subject.live;
     if subject.kind != Kind::State {
@@ -68,12 +84,48 @@ pub(super) async fn run(global: &Global, args: IndexArgs) -> Result<Exit, Failur
     spinner.finish_and_clear();
     let measured = measured?;
     let added = Added::new(live, &measured);
-    let text = format!("{}{UNUSED}\n", text(&subject, &measured, &added));
-    output.result(&report(&subject, &measured, &added), &text)?;
+    let (text, mut report) = (
+        text(&subject, &measured, &added),
+        report(&subject, &measured, &added),
+    );
+    if !args.add {
+        output.result(&report, &format!("{text}{UNADDED}\n"))?;
+        return Ok(Exit::Done);
+    }
+    if added.is_dangerous() && !args.insist {
+        output.result(&report, &text)?;
+        return Err(Failure {
+            exit: Exit::Declined,
+            message: "no index was added: by these figures it will throttle the owner's writes, so that leases are not \
+                      renewed; keep a watch log, which needs none, or say --insist"
+                .to_owned(),
+        });
+    }
+    let question = format!("Add the index to {name}?");
+    args.consent.ask(output, &text, &question)?;
+    let spinner = output.spinner();
+    let progress = |step: &Step| spinner.set_message(format!("{name}: {step}"));
+    let done = Box::pin(tables.add_index(live, &added, &progress)).await;
+    spinner.finish_and_clear();
+    done?;
+    if let Some(report) = report.as_object_mut() {
+        report.insert("added".to_owned(), json!(true));
+    }
+    output.result(&report, &done_text(name))?;
     Ok(Exit::Done)
 }
 
-const UNUSED: &str = "no index was added, for nothing would use it: `expire` finds what is due by the list that the watch log keeps";
+const UNADDED: &str =
+    "no index was added: `expire` finds what is due by the list that the watch log keeps; --add adds it";
+
+fn done_text(table: &str) -> String {
+    let name = Added::index().name;
+    format!(
+        "added index {name} to {table}; `expire` goes by it with maintain.expire.index: true, and `verify` sees to it then\n\
+         if the owner's writes are throttled, delete it at once:\n  aws dynamodb update-table --table-name {table} \
+         --global-secondary-index-updates '[{{\"Delete\":{{\"IndexName\":\"{name}\"}}}}]'\n"
+    )
+}
 
 fn text(subject: &Subject, measured: &Measured, added: &Added) -> String {
     let index = Added::index();
@@ -153,5 +205,6 @@ fn report(subject: &Subject, measured: &Measured, added: &Added) -> serde_json::
         "index": {"name": index.name, "keys": [index.hash.name, index.range.name]},
         "measured": measured,
         "would_add": added,
+        "added": false,
     })
 }

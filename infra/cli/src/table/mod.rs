@@ -1,4 +1,4 @@
-//! `tidewatch table`: create, verify, plan, apply and print the tables; what an index would add.
+//! `tidewatch table`: create, verify, plan, apply and print the tables; an index for those who insist.
 
 mod change;
 mod create;
@@ -37,7 +37,7 @@ enum TableCommand {
     Plan(change::PlanArgs),
     /// Make the safe changes: stream, TTL, recovery, deletion protection
     Apply(change::ApplyArgs),
-    /// Measure what an index on expiry would add to an attached state table; change nothing
+    /// Measure what an index on expiry adds to an attached state table, and add it for who insists
     Index(index::IndexArgs),
     /// Print the table for another tool to create
     Print(print::PrintArgs),

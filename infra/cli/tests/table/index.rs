@@ -1,6 +1,6 @@
 //! `tidewatch table index`.
 
-use super::machine::Machine;
+use super::machine::{Ended, Machine};
 
 /// A lease of Teleport's, renewed.
 async fn lease(client: &aws_sdk_dynamodb::Client, n: usize, expires: usize) {
@@ -9,7 +9,8 @@ async fn lease(client: &aws_sdk_dynamodb::Client, n: usize, expires: usize) {
         .put_item()
         .table_name("bare")
         .item("HashKey", S("teleport".to_owned()))
-        .item("FullPath", S(format!("/nodes/{n}")))
+        .item("FullPath", S(format!("teleport/nodes/{n}")))
+        .item("Revision", S(format!("of-{n}")))
         .item("Expires", N(expires.to_string()));
     put.send().await.unwrap();
 }
@@ -43,7 +44,7 @@ async fn index(client: &aws_sdk_dynamodb::Client, table: &str) {
 }
 
 #[tokio::test]
-async fn what_an_index_on_an_attached_table_would_add_is_measured_and_none_is_added() {
+async fn what_an_index_on_an_attached_table_would_add_is_measured() {
     let machine = Machine::start().await;
     machine.bare_state("bare").await;
     let client = machine.client();
@@ -73,7 +74,7 @@ async fn what_an_index_on_an_attached_table_would_add_is_measured_and_none_is_ad
         "a month without storage",
         "1000 writes a second",
         "DynamoDB refuses to the table",
-        "no index was added, for nothing would use it",
+        "no index was added: `expire` finds",
     ] {
         assert!(shown.out.contains(text), "{text}: {}", shown.out);
     }
@@ -84,17 +85,73 @@ async fn what_an_index_on_an_attached_table_would_add_is_measured_and_none_is_ad
         .json();
     assert_eq!(report["measured"]["renewed"], 5);
     assert_eq!(report["would_add"]["entries"], 20);
+    assert_eq!(report["added"], false);
     renewing.abort();
-    for option in ["--add", "--yes"] {
-        let refused = machine
-            .run(&format!("index --table bare {option}"))
-            .await
-            .expect(2);
-        assert!(refused.err.contains("unexpected argument"), "{}", refused.err);
-    }
     let table = machine.client().describe_table().table_name("bare").send().await;
     let table = table.unwrap().table.unwrap();
     assert!(table.global_secondary_indexes().is_empty(), "{table:?}");
+}
+
+/// A task, over the table `bare`.
+async fn task(machine: &Machine, line: &str, index: bool) -> Ended {
+    let document = machine.home().join("tidewatch.yaml");
+    let text =
+        format!("maintain: {{ state: {{ table: bare, layout: teleport }}, expire: {{ index: {index} }} }}\n");
+    std::fs::write(&document, text).unwrap();
+    let (document, url) = (document.display(), machine.url());
+    machine
+        .bare(&format!(
+            "maintain {line} --config {document} --endpoint-url {url}"
+        ))
+        .await
+}
+
+/// `expire` of a document finds by the index what is due, and `verify` misses it where it is not.
+#[tokio::test]
+async fn an_operator_may_insist_on_it() {
+    let machine = Machine::start().await;
+    machine.bare_state("bare").await;
+    let client = machine.client();
+    for n in 0..3 {
+        lease(&client, n, 1_000).await;
+    }
+    lease(&client, 4, 4_000_000_000).await;
+    let unanswered = machine.run("index --table bare --apart 1s --add").await.expect(4);
+    assert!(
+        unanswered.err.contains("nothing was changed"),
+        "{}",
+        unanswered.err
+    );
+    let missed = task(&machine, "verify", true).await.expect(3);
+    assert!(missed.out.contains("no index expiry"), "{}", missed.out);
+
+    let added = machine
+        .run("index --table bare --apart 1s --add --yes")
+        .await
+        .expect(0);
+    for text in [
+        "added index expiry to bare",
+        "aws dynamodb update-table --table-name bare",
+    ] {
+        assert!(added.out.contains(text), "{}", added.out);
+    }
+    assert!(added.err.contains("the risk:"), "{}", added.err);
+    let table = machine.client().describe_table().table_name("bare").send().await;
+    let table = table.unwrap().table.unwrap();
+    let [index] = table.global_secondary_indexes() else {
+        panic!("{table:?}")
+    };
+    assert_eq!(index.index_name(), Some("expiry"));
+    let included = index.projection().unwrap().non_key_attributes();
+    assert_eq!(included, ["Revision"]);
+
+    let there = task(&machine, "verify", true).await;
+    assert!(!there.out.contains("index expiry"), "{}", there.out);
+    let swept = task(&machine, "expire --yes --json", true).await;
+    let swept = swept.expect(0).json();
+    let report = &swept["report"];
+    assert_eq!(report["found_by"], "index", "{swept}");
+    assert_eq!(report["deleted"], 3, "{swept}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What is due in a partitioned table, by its index: what is read is what is due, and 16 requests.
+//! What is due by the table's index: what is read is what is due, in one request a shard or more.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,6 @@ use futures_util::future::join_all;
 
 use super::Error;
 use super::sweep::{BATCH, Sweep};
-use crate::state::Partitioned;
 use crate::state::fault::Attributes;
 use crate::state::sweep::Expiring;
 
@@ -32,7 +31,7 @@ impl Sweep<'_> {
     /// One pass: what was due at its begin, oldest first. True if all of it was tried.
     pub(super) async fn index_pass(&mut self) -> Result<bool, Error> {
         let latest = self.latest(None);
-        let mut shards: Vec<Shard> = (0..Partitioned::EXPIRY_SHARDS)
+        let mut shards: Vec<Shard> = (0..self.layout().expiry_shards())
             .map(|number| Shard {
                 number,
                 next: None,

@@ -8,6 +8,7 @@
 //! | partitioned (owned) | its index `expiry`: what is read is what is due | the old image in its stream |
 //! | Teleport's layout (attached), with a watch log | the log's due list ([`Sweeps`](crate::watch::log::Sweeps)), and a read of each key | a note in the log's table, put before the delete |
 //! | Teleport's layout, without | a scan, at the pace that is set; it goes on where the last run was | nothing: `unknown` |
+//! | Teleport's layout, without, but with [`Settings::index`] | an index `expiry` that its operator insisted on | nothing: `unknown` |
 //!
 //! An owned table needs no notes, nor a transaction with a marker: we create it with a stream of new and old images, and
 //! the image of an item that was deleted after its expiry says so itself. A plain delete is half the price.
@@ -58,6 +59,9 @@ pub struct Settings {
     pub units_per_second: Option<NonZeroU32>,
     /// Begins a pass so often, until the last call; none for one pass.
     pub every: Option<Duration>,
+    /// A table in Teleport's layout has the index `expiry` too ([`Tables::add_index`](crate::table::Tables::add_index)). The
+    /// due list of a watch log is used all the same if there is one: it costs the owner's writes nothing.
+    pub index: bool,
 }
 
 impl Default for Settings {
@@ -66,6 +70,7 @@ impl Default for Settings {
             prefixes: Vec::new(),
             units_per_second: NonZeroU32::new(100),
             every: None,
+            index: false,
         }
     }
 }
@@ -134,6 +139,7 @@ impl Expire {
         match (self.backend.layout(), &self.log) {
             (Layout::Partitioned(_), _) => FoundBy::Index,
             (Layout::Teleport, Some(_)) => FoundBy::List,
+            (Layout::Teleport, None) if self.settings.index => FoundBy::Index,
             (Layout::Teleport, None) => FoundBy::Scan,
         }
     }
@@ -141,7 +147,7 @@ impl Expire {
     /// Looks for what is due and deletes it, once or again and again until `run.last_call`; then fills the due list as
     /// far as time allows. What fails for now is in the report, and is done by the next pass or run.
     ///
-    /// Requests of a pass: over an index 16 and one for each 100 items of a shard; over a list one, and one for each page of it,
+    /// Requests of a pass: over an index one a shard (16; one in Teleport's layout) and one for each 100 items of it; over a list one, and one for each page of it,
     /// two for each 100 keys that fall due, and a note each; then one delete an item, 16 at once. A
     /// scan reads the table for half a unit each 4 KB.
     ///

@@ -102,7 +102,8 @@ impl Verify {
         let mut verified = Verified::default();
         for spec in &self.settings.tables {
             let resource = format!("table {}", spec.name());
-            let check = Box::pin(tables::check(&self.tables, spec, &resource));
+            let check = tables::check(&self.tables, spec, self.settings.expiry_index, &resource);
+            let check = Box::pin(check);
             verified.add(self.within(run, &resource, check).await);
         }
         for function in &self.settings.functions {

@@ -2,9 +2,9 @@
 
 use super::report::Found;
 use super::{Because, NotChecked};
-use crate::table::{Difference, Error, Live, Severity, Spec, Tables, verify};
+use crate::table::{Difference, Error, Kind, Live, Severity, Spec, Tables, verify, verify_indexed};
 
-pub(super) async fn check(tables: &Tables, spec: &Spec, resource: &str) -> Found {
+pub(super) async fn check(tables: &Tables, spec: &Spec, expiry_index: bool, resource: &str) -> Found {
     let (live, unread) = match tables.read_what_it_may(spec.name()).await {
         Ok(read) => read,
         Err(Error::NotFound { .. }) => {
@@ -15,7 +15,7 @@ pub(super) async fn check(tables: &Tables, spec: &Spec, resource: &str) -> Found
         Err(error) => return Found::unread(NotChecked::table(resource, &error)),
     };
     let mut found = Found::looked();
-    found.add(resource, judge(spec, &live));
+    found.add(resource, judge(spec, expiry_index, &live));
     let lacking = |warning: &crate::table::Warning| NotChecked {
         resource: resource.to_owned(),
         what: warning.operation,
@@ -35,9 +35,12 @@ fn missing() -> Difference {
         .remedy("check its name, the account and the region; restore it from a backup, or create it with `tidewatch table create`")
 }
 
-/// Every way in which a table is not what it must be.
-pub(super) fn judge(spec: &Spec, live: &Live) -> Vec<Difference> {
-    let mut all = verify(spec.kind(), live);
+/// Every way in which a table is not what it must be. `expiry_index`: one of [`Kind::State`] must have that index.
+pub(super) fn judge(spec: &Spec, expiry_index: bool, live: &Live) -> Vec<Difference> {
+    let mut all = match spec.kind() {
+        Kind::State if expiry_index => verify_indexed(live),
+        kind => verify(kind, live),
+    };
     for difference in &mut all {
         // What is asked for is more than advice.
         let asked = match difference.code {

@@ -331,7 +331,7 @@ impl Backend {
         loop {
             let request = self.delete_request("release_lock", primary.clone(), ours.clone());
             let again = match attempts.send(request).await {
-                Ok(()) => return Ok(Gone::Deleted),
+                Ok(_) => return Ok(Gone::Deleted),
                 // Whether the earlier attempt or its expiry ended it: it was not lost while we held it.
                 Err(Fault::Refused(_)) if unknown.is_some() => return Ok(Gone::Deleted),
                 Err(Fault::Refused(None)) => return Ok(Gone::Absent),

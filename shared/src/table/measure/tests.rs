@@ -235,7 +235,7 @@ async fn what_it_adds_is_reckoned_by_how_the_table_is_paid_for() {
     assert_eq!(added.per_month.to_string(), "$331.79");
     assert_eq!(added.filling.to_string(), "$0.006");
     assert_eq!(added.provisioned, None);
-    assert!(!added.burst_throttles, "{added:?}");
+    assert!(!added.burst_throttles && !added.is_dangerous(), "{added:?}");
     assert!((added.burst_per_second - 333.3).abs() < 0.1);
 
     live.billing = Billing::Provisioned { rcu: 100, wcu: 50 };
@@ -257,4 +257,5 @@ async fn what_it_adds_is_reckoned_by_how_the_table_is_paid_for() {
     assert!(added.reckoned && added.entries == 50_000, "{added:?}");
     assert!((added.writes_per_second - 1_010.0).abs() < 1e-6);
     assert!(added.burst_throttles && added.of_a_partition > 1.0, "{added:?}");
+    assert!(added.is_dangerous());
 }

@@ -1,6 +1,6 @@
 //! Secondary indexes: the one that must be there, and those that need not.
 //!
-//! Without its index an audit table cannot be searched; a partitioned one serves every read and write, but no sweep.
+//! Without its index an audit table cannot be searched; one of state serves every read and write, but no sweep.
 
 use aws_sdk_dynamodb::types::IndexStatus;
 
@@ -9,13 +9,12 @@ use super::super::{Index, IndexSchema, Kind, Live, Schema};
 use super::keys::wrong_type;
 use super::{Difference, Severity, named};
 
-pub(super) fn verify(schema: &Schema, live: &Live) -> Vec<Difference> {
-    let mut all = schema
-        .index
-        .as_ref()
+/// `must`: the one that has to be there.
+pub(super) fn verify(schema: &Schema, must: Option<&IndexSchema>, live: &Live) -> Vec<Difference> {
+    let mut all = must
         .map(|must| required(must, schema.kind, live))
         .unwrap_or_default();
-    let wanted = schema.index.as_ref().map(|must| must.name);
+    let wanted = must.map(|must| must.name);
     let others = live
         .indexes
         .iter()
@@ -47,11 +46,11 @@ fn same_keys(index: &Index, must: &IndexSchema) -> bool {
 /// How bad it is that the index cannot be read, and what fails.
 fn unread(kind: Kind) -> (Severity, &'static str) {
     match kind {
-        Kind::Audit | Kind::State => (
+        Kind::Audit => (
             Severity::Broken,
             "every search by time fails, in Teleport and here",
         ),
-        Kind::Partitioned | Kind::WatchLog => (
+        Kind::State | Kind::Partitioned | Kind::WatchLog => (
             Severity::Degraded,
             "no sweep finds what has expired: it stays until DynamoDB deletes it, days later",
         ),
@@ -128,11 +127,11 @@ fn wrong_projection(index: &Index, must: &IndexSchema, kind: Kind) -> Option<Dif
         must.projection
     );
     let (severity, consequence) = match kind {
-        Kind::Audit | Kind::State => (
+        Kind::Audit => (
             Severity::Broken,
             "a search finds rows without the event in them: Teleport shows none of them",
         ),
-        Kind::Partitioned | Kind::WatchLog => (
+        Kind::State | Kind::Partitioned | Kind::WatchLog => (
             Severity::Degraded,
             "a sweep sees what has expired, not which revision of it: it deletes nothing",
         ),
@@ -155,8 +154,8 @@ fn not_active(index: &Index, kind: Kind) -> Option<Difference> {
     let found = format!("index {} is {}", index.name, index.status.as_str());
     let difference = Difference::new(Severity::Degraded, "index-status", found)
         .so(match kind {
-            Kind::Audit | Kind::State => "searches by time fail or miss events until it is ACTIVE",
-            Kind::Partitioned | Kind::WatchLog => {
+            Kind::Audit => "searches by time fail or miss events until it is ACTIVE",
+            Kind::State | Kind::Partitioned | Kind::WatchLog => {
                 "a sweep fails or misses what has expired until it is ACTIVE"
             }
         })
@@ -180,6 +179,6 @@ fn unexpected(index: &Index, schema: &Schema) -> Difference {
         "other-index",
         format!("index {name}, which such a table need not have"),
     )
-    .so("writes to it are paid for, and on provisioned capacity it can throttle the table's writes")
+    .so("writes to it are paid for, and what it cannot take is refused to the table's writers")
     .remedy("keep it if something of yours queries it")
 }

@@ -28,6 +28,7 @@ use crate::engine::{Engine, Fate, config, partitioned};
 use crate::maintain::Run;
 use crate::random::Random;
 use crate::state::{Backend, Item, Key, Layout};
+use crate::table::{Added, Measured, Tables};
 
 const TABLE: &str = "tidewatch-state";
 /// A quarter into a second.
@@ -58,6 +59,8 @@ struct World {
     random: Random,
     layout: Layout,
     by: FoundBy,
+    /// Its table has the index whether its layout brings that or not.
+    insisted: bool,
     /// Of a table with a due list.
     feed: Option<Feed>,
 }
@@ -81,8 +84,20 @@ impl World {
             random: Random::seeded(seed),
             layout,
             by,
+            insisted: false,
             feed,
         }
+    }
+
+    /// A table in Teleport's layout whose operator insisted on an index.
+    async fn insisted(seed: u64) -> Self {
+        let mut world = Self::new(FoundBy::Scan, seed).await;
+        let tables = Tables::new(world.engine.client(), world.clock.clone(), Tables::WAIT);
+        let live = tables.read(TABLE).await.unwrap();
+        let added = Added::new(&live, &Measured::default());
+        tables.add_index(&live, &added, &|_| {}).await.unwrap();
+        (world.by, world.insisted) = (FoundBy::Index, true);
+        world
     }
 
     /// A backend over a wire.
@@ -93,7 +108,8 @@ impl World {
     }
 
     /// The task over a wire.
-    fn expire(&self, wire: &Engine, settings: Settings) -> Expire {
+    fn expire(&self, wire: &Engine, mut settings: Settings) -> Expire {
+        settings.index = self.insisted;
         let log = self.feed.as_ref().map(|feed| feed.log(wire, self.random.u64()));
         let expire = Expire::new(self.backend(wire), log, settings);
         assert_eq!(expire.found_by(), self.by);

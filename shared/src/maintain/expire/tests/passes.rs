@@ -27,14 +27,23 @@ async fn fill(world: &World) {
 
 const LEFT: [&str; 5] = [".fences/never", ".locks/near", "/a/live", "/a/near", "/a/never"];
 
+/// What is due is found by an index of the layout, by one that was insisted on, and by a scan.
+async fn worlds() -> [World; 3] {
+    [
+        World::new(FoundBy::Index, 1).await,
+        World::insisted(1).await,
+        World::new(FoundBy::Scan, 1).await,
+    ]
+}
+
 fn left(world: &World) -> Vec<String> {
     world.stored().into_keys().collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_due_goes_and_nothing_else() {
-    for by in [FoundBy::Index, FoundBy::Scan] {
-        let world = World::new(by, 1).await;
+    for world in worlds().await {
+        let by = world.by;
         fill(&world).await;
         let before = left(&world);
         let wire = world.engine.beside();
@@ -67,8 +76,7 @@ async fn what_is_due_goes_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn only_the_prefixes_that_are_asked_for() {
-    for by in [FoundBy::Index, FoundBy::Scan] {
-        let world = World::new(by, 1).await;
+    for world in worlds().await {
         fill(&world).await;
         let settings = Settings {
             prefixes: vec![Prefix::component("/a")],

@@ -57,14 +57,16 @@ pub(super) fn only_live_are_left(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_over_the_index_reads_what_is_due() {
-    let world = World::new(FoundBy::Index, 1).await;
-    load(&world, leases(0));
-    let wire = world.engine.beside();
-    let expire = world.expire(&wire, Settings::default());
-    let report = expire.run(world.run(secs(60))).await.unwrap();
-    only_live_are_left(&world);
-    let (read, write) = charged(&wire);
-    println!("index: {read} read units and {write} write units for {DUE} due of {LIVE}");
-    assert!(read <= 2.0 * DUE as f64, "{read}");
-    assert_eq!((report.deleted, report.units.read), (DUE, read), "{report:?}");
+    for world in [World::new(FoundBy::Index, 1).await, World::insisted(1).await] {
+        load(&world, leases(0));
+        let wire = world.engine.beside();
+        let expire = world.expire(&wire, Settings::default());
+        let report = expire.run(world.run(secs(60))).await.unwrap();
+        only_live_are_left(&world);
+        let (read, write) = charged(&wire);
+        let layout = world.layout.name();
+        println!("index, {layout}: {read} read units and {write} write units for {DUE} due of {LIVE}");
+        assert!(read <= 2.0 * DUE as f64, "{read}");
+        assert_eq!((report.deleted, report.units.read), (DUE, read), "{report:?}");
+    }
 }

@@ -23,13 +23,13 @@ async fn live() -> Live {
 async fn what_is_asked_for_is_more_than_advice() {
     let mut live = live().await;
     let plain = Spec::new(Kind::Audit, "audit").unwrap();
-    assert_eq!(judge(&plain, &live), Vec::new());
+    assert_eq!(judge(&plain, false, &live), Vec::new());
     (live.recovery, live.protection) = (Recovery::Off, false);
     let expected = [(Advice, "recovery"), (Advice, "deletion-protection")];
-    assert_eq!(codes(&judge(&plain, &live)), expected);
+    assert_eq!(codes(&judge(&plain, false, &live)), expected);
     let strict = plain.with_recovery(true).with_protection(true);
     let expected = [(Degraded, "recovery"), (Degraded, "deletion-protection")];
-    assert_eq!(codes(&judge(&strict, &live)), expected);
+    assert_eq!(codes(&judge(&strict, false, &live)), expected);
 }
 
 #[tokio::test]
@@ -38,15 +38,15 @@ async fn a_key_that_is_asked_for_must_be_the_tables() {
     let plain = Spec::new(Kind::Audit, "audit").unwrap();
     let arn = "arn:aws:kms:eu-west-1:123456789012:key/1234";
     let keyed = plain.clone().with_kms_key(arn).unwrap();
-    let found = judge(&keyed, &live);
+    let found = judge(&keyed, false, &live);
     assert_eq!(codes(&found), [(Degraded, "encryption")]);
     assert!(found[0].consequence.contains("keeps nobody out"), "{found:?}");
     live.kms_key_arn = Some(arn.replace("1234", "9"));
-    assert_eq!(codes(&judge(&keyed, &live)), [(Degraded, "encryption")]);
+    assert_eq!(codes(&judge(&keyed, false, &live)), [(Degraded, "encryption")]);
     live.kms_key_arn = Some(arn.to_owned());
-    assert_eq!(judge(&keyed, &live), Vec::new());
+    assert_eq!(judge(&keyed, false, &live), Vec::new());
     // A key that nobody asked for does no harm.
-    assert_eq!(judge(&plain, &live), Vec::new());
+    assert_eq!(judge(&plain, false, &live), Vec::new());
 }
 
 #[test]

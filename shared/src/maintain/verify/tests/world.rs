@@ -37,6 +37,7 @@ impl World {
         };
         let settings = Settings {
             tables: vec![spec],
+            expiry_index: false,
             functions: vec![Function {
                 name: "watch".to_owned(),
                 reads: Reads::Watch,
