@@ -2,7 +2,7 @@
 //!
 //! | table | what is looked for | what is written |
 //! |---|---|---|
-//! | attached | the newest row of its index that is older than the limit: it must be in each sink, filtered, or somewhere on its way | nothing: a marked event would be a forged one |
+//! | attached | the newest row of its index that is older than the limit: written since its stream began, it must be in each sink, filtered, or somewhere on its way | nothing: a marked event would be a forged one |
 //! | owned, or where it is asked for | marked events of earlier runs, type `tidewatch.canary`: they must be in each sink | the next one |
 //!
 //! Marked events are rows of one session, `tidewatch.canary`, with their second as index and a day of retention. So the
@@ -46,6 +46,8 @@ pub struct Canary<'a> {
     /// Whether marked events are emitted and looked for: for owned tables. On an attached one they are forged audit events
     /// in its owner's log.
     pub marked: bool,
+    /// When the table's stream began, if that is known: what was written before it comes out of none.
+    pub since: Option<SystemTime>,
     /// How long an event may take: [`Canary::LIMIT`] is due.
     pub limit: Duration,
 }
@@ -137,12 +139,20 @@ impl Canary<'_> {
                 max_units: Some(MAX_UNITS),
                 ..Search::session(Self::EVENT, now + self.limit)
             },
-            false => Search {
-                order: Order::Descending,
-                limit: 1,
-                max_units: Some(MAX_UNITS),
-                ..Search::new(before(LOOK_BACK), before(self.limit))
-            },
+            false => {
+                let from = self
+                    .since
+                    .map_or(before(LOOK_BACK), |since| since.max(before(LOOK_BACK)));
+                if from >= before(self.limit) {
+                    return Ok(Vec::new());
+                }
+                Search {
+                    order: Order::Descending,
+                    limit: 1,
+                    max_units: Some(MAX_UNITS),
+                    ..Search::new(from, before(self.limit))
+                }
+            }
         };
         let mut events = self.log.search(&search).await?.events;
         events.retain(|event| !self.marked || event.event_type.as_deref() == Some(Self::EVENT));

@@ -1,5 +1,7 @@
 //! The tasks that only look: `verify`, and `canary`, which may put a marked event where that is its own.
 
+use std::time::SystemTime;
+
 use super::canary::Canary;
 use super::outcome::Done;
 use super::run::Maintain;
@@ -153,6 +155,10 @@ impl Maintain {
             log: &log,
             looks: &looks,
             marked: audit.owned,
+            since: match audit.owned {
+                true => None,
+                false => self.stream_began(&audit.table, run).await,
+            },
             limit: Canary::LIMIT,
         };
         match Box::pin(canary.run(run)).await {
@@ -162,6 +168,20 @@ impl Maintain {
             }
             Err(error) => Done::failed(error),
         }
+    }
+}
+
+impl Maintain {
+    /// When the audit table's stream was turned on; none if it is off, or if that cannot be told. One request.
+    async fn stream_began(&self, table: &str, run: Run) -> Option<SystemTime> {
+        let left = run.stop.saturating_duration_since(self.clock.instant()) / 8;
+        let described = self.audit.describe_table().table_name(table).send();
+        let described = self.clock.timeout(left, Box::pin(described)).await.ok()?.ok()?;
+        let table = described.table?;
+        let on = table.stream_specification?.stream_enabled;
+        // A stream's label is when it was made, without a zone: of UTC.
+        let label = table.latest_stream_label.filter(|_| on)?;
+        humantime::parse_rfc3339_weak(&label).ok()
     }
 }
 

@@ -46,7 +46,7 @@ pub struct WatchLogReport {
     pub stream: Option<String>,
     /// The mapping that feeds the log, if there is one and it was looked at.
     pub mapping: Option<String>,
-    /// What of the two could not be looked at, and why: gaps that they would tell of are not found.
+    /// What of the two could not be looked at, or is not there or off, and why: gaps that they would tell of are not found.
     pub not_checked: Vec<String>,
     /// What may have been lost; every bucket has its gap then. Of a dry run: would have.
     pub findings: Vec<Finding>,
@@ -117,7 +117,11 @@ impl WatchLog {
         if self.transport == Transport::Stream {
             let described = clock.timeout(left, Box::pin(self.stream())).await;
             match described.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-                Ok(stream) => facts.stream = stream,
+                Ok(Some(stream)) => facts.stream = Some(stream),
+                Ok(None) => report.not_checked.push(format!(
+                    "the table {} has no stream: no change of it reaches the log",
+                    self.table
+                )),
                 Err(error) => report
                     .not_checked
                     .push(format!("the stream of {}: {error}", self.table)),
@@ -132,7 +136,18 @@ impl WatchLog {
                 .timeout(left, Box::pin(self.mapping(facts.stream.as_deref())))
                 .await;
             match mapping.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-                Ok(mapping) => facts.mapping = mapping,
+                Ok(Some(mapping)) => {
+                    if !mapping.enabled {
+                        report.not_checked.push(format!(
+                            "the mapping {} is off: no change reaches the log",
+                            mapping.id
+                        ));
+                    }
+                    facts.mapping = Some(mapping);
+                }
+                Ok(None) => report
+                    .not_checked
+                    .push("no mapping of the function feeds the log: no change reaches it".to_owned()),
                 Err(error) => report
                     .not_checked
                     .push(format!("the mapping that feeds the log: {error}")),

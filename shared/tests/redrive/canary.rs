@@ -34,6 +34,8 @@ struct World {
     /// What `a` puts its objects into, if it is in S3.
     objects: Option<Objects>,
     spool: Option<Objects>,
+    /// When the table's stream began.
+    since: Option<SystemTime>,
     _dir: tempfile::TempDir,
 }
 
@@ -80,6 +82,7 @@ impl World {
             forward,
             objects: store.map(|store| store.objects("a")),
             spool: store.map(|store| store.objects("spool")),
+            since: None,
             _dir: dir,
         }
     }
@@ -126,6 +129,7 @@ impl World {
             log: &self.log,
             looks: &looks,
             marked,
+            since: self.since,
             limit: Canary::LIMIT,
         };
         canary.run(run).await.unwrap()
@@ -289,7 +293,7 @@ async fn what_waits_is_late_and_not_missing() {
 
 #[tokio::test]
 async fn the_newest_row_of_an_attached_table_must_be_accounted_for() {
-    let world = World::new(
+    let mut world = World::new(
         FILE_A,
         "uri: 'file://PATH/b', filter: { deny: [{ types: [quiet] }] }",
     )
@@ -305,6 +309,16 @@ async fn the_newest_row_of_an_attached_table_must_be_accounted_for() {
     world.engine.sent();
     let old = world.attached().await;
     assert_eq!(figures(&old), [1.0, 2.0, 259_200.0]);
+    // What was there before the stream was turned on never comes out of it.
+    for (minutes, verdict) in [
+        (2 * 24 * 60, Verdict::Nothing),
+        (5, Verdict::Nothing),
+        (4 * 24 * 60, old.sinks[0].verdict),
+    ] {
+        world.since = Some(world.clock.now() - mins(minutes));
+        assert_eq!(verdicts(&world.attached().await), [verdict; 2]);
+    }
+    world.since = None;
     world.deliver(None).await;
     // What is younger than ten minutes may be under way.
     for minutes in [0, 3, 9] {

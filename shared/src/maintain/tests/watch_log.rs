@@ -233,6 +233,12 @@ async fn what_cannot_be_looked_at_is_no_success() {
         report.not_checked[0].contains("gone") && report.mapping.is_none(),
         "{report:?}"
     );
+    // Nor is a log that nothing feeds.
+    for mappings in [&[][..], &[("off", false, true)]] {
+        let report = bench.run(&bench.task(mappings)).await;
+        assert_eq!(report.not_checked.len(), 1, "{report:?}");
+        assert!(!report.is_complete());
+    }
 }
 
 /// Hour after hour, in a log to which nothing is appended.
