@@ -233,6 +233,15 @@ fn maintain_is_told_what_it_works_on() {
         ..log.clone()
     };
     assert_eq!(section("kinesis"), kinesis);
+    let index = MaintainConfig {
+        state: state("teleport-state", Layout::Teleport),
+        expire: ExpireConfig {
+            index: true,
+            ..expire(Some(30), 25)
+        },
+        ..least.clone()
+    };
+    assert_eq!(section("index"), index);
     let sweep = MaintainConfig {
         state: state("company_state", partitioned("default")),
         expire: expire(Some(10), 25),
