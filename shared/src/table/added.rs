@@ -33,7 +33,8 @@ pub struct Added {
     pub of_a_partition: f64,
     /// Writes to the index a second if every lease is renewed within a minute, as after an outage.
     pub burst_per_second: f64,
-    /// Whether such a burst is more than one partition takes: then the owner's writes are throttled.
+    /// Whether such a burst is more than the index takes, by its own capacity or that of one partition: then the owner's
+    /// writes are throttled.
     pub burst_throttles: bool,
     /// Write capacity that the index gets, on a provisioned table: what is measured twice over, and the table's own at
     /// least.
@@ -84,7 +85,7 @@ impl Added {
             writes_per_second: writes,
             of_a_partition: writes / MAX_WRITES,
             burst_per_second: burst,
-            burst_throttles: burst > MAX_WRITES,
+            burst_throttles: burst > provisioned.map_or(MAX_WRITES, |units| f64::from(units).min(MAX_WRITES)),
             provisioned,
             per_month,
             filling,
@@ -92,9 +93,10 @@ impl Added {
         }
     }
 
-    /// Whether the owner's writes are throttled by the next outage, or soon without one.
+    /// Whether the owner's writes are throttled by the next outage, or soon without one, for all that is known: of a table
+    /// that was looked at in part not enough is.
     pub fn is_dangerous(&self) -> bool {
-        self.burst_throttles || self.writes_per_second > MAX_WRITES / 2.0
+        self.reckoned || self.burst_throttles || self.writes_per_second > MAX_WRITES / 2.0
     }
 
     /// What such an index is.

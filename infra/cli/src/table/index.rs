@@ -24,7 +24,7 @@ prints what an index would add. It reads keys, expiries and revisions, eventuall
 how much that is.
 
 With --add it then asks, adds the index, and waits until it is filled. Where the figures say that it will throttle the
-owner's writes, --insist is due too. `expire` uses it once the document says maintain.expire.index: true, and if no watch
+owner's writes, or are those of a part of the table, --insist is due too. `expire` uses it once the document says maintain.expire.index: true, and if no watch
 log of the table is kept.")]
 pub(super) struct IndexArgs {
     /// Read this many units at most, both looks together
@@ -39,7 +39,7 @@ pub(super) struct IndexArgs {
     /// Add the index, after asking
     #[arg(long)]
     add: bool,
-    /// Add it even if that will throttle the owner's writes
+    /// Add it even if that will throttle the owner's writes, or if only a part of the table was looked at
     #[arg(long, requires = "add")]
     insist: bool,
     #[command(flatten)]
@@ -94,11 +94,15 @@ pub(super) async fn run(global: &Global, args: IndexArgs) -> Result<Exit, Failur
     }
     if added.is_dangerous() && !args.insist {
         output.result(&report, &text)?;
+        let why = match added.reckoned {
+            true => "only a part of the table was looked at: look further with more --units",
+            false => "by these figures it will throttle the owner's writes, so that leases are not renewed",
+        };
         return Err(Failure {
             exit: Exit::Declined,
-            message: "no index was added: by these figures it will throttle the owner's writes, so that leases are not \
-                      renewed; keep a watch log, which needs none, or say --insist"
-                .to_owned(),
+            message: format!(
+                "no index was added: {why}; or keep a watch log, which needs none; or say --insist"
+            ),
         });
     }
     let question = format!("Add the index to {name}?");
@@ -164,7 +168,7 @@ fn text(subject: &Subject, measured: &Measured, added: &Added) -> String {
     ];
     if let Some(units) = added.provisioned {
         lines.push(format!(
-            "{units} write units of the index's own; when they are used up the owner's writes are throttled"
+            "{units} write units of the index's own, which nothing scales; when they are used up the owner's writes are throttled"
         ));
     }
     lines.push(paint(FAINT, format!("list prices of us-east-1; {PRICES_SOURCE}")));

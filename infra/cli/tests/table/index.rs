@@ -3,11 +3,11 @@
 use super::machine::{Ended, Machine};
 
 /// A lease of Teleport's, renewed.
-async fn lease(client: &aws_sdk_dynamodb::Client, n: usize, expires: usize) {
+async fn lease(client: &aws_sdk_dynamodb::Client, table: &str, n: usize, expires: usize) {
     use aws_sdk_dynamodb::types::AttributeValue::{N, S};
     let put = client
         .put_item()
-        .table_name("bare")
+        .table_name(table)
         .item("HashKey", S("teleport".to_owned()))
         .item("FullPath", S(format!("teleport/nodes/{n}")))
         .item("Revision", S(format!("of-{n}")))
@@ -49,13 +49,13 @@ async fn what_an_index_on_an_attached_table_would_add_is_measured() {
     machine.bare_state("bare").await;
     let client = machine.client();
     for n in 0..20 {
-        lease(&client, n, 1_000).await;
+        lease(&client, "bare", n, 1_000).await;
     }
     let clock = tidewatch::clock::Clock::system();
     let renewing = tokio::spawn(async move {
         for round in 1.. {
             for n in 0..5 {
-                lease(&client, n, 1_000 + round).await;
+                lease(&client, "bare", n, 1_000 + round).await;
             }
             clock.sleep(std::time::Duration::from_millis(50)).await;
         }
@@ -113,9 +113,9 @@ async fn an_operator_may_insist_on_it() {
     machine.bare_state("bare").await;
     let client = machine.client();
     for n in 0..3 {
-        lease(&client, n, 1_000).await;
+        lease(&client, "bare", n, 1_000).await;
     }
-    lease(&client, 4, 4_000_000_000).await;
+    lease(&client, "bare", 4, 4_000_000_000).await;
     let unanswered = machine.run("index --table bare --apart 1s --add").await.expect(4);
     assert!(
         unanswered.err.contains("nothing was changed"),
@@ -152,6 +152,31 @@ async fn an_operator_may_insist_on_it() {
     let report = &swept["report"];
     assert_eq!(report["found_by"], "index", "{swept}");
     assert_eq!(report["deleted"], 3, "{swept}");
+}
+
+/// All leases at once are more than one write unit a second.
+#[tokio::test]
+async fn where_it_throttles_the_owner_insisting_is_due() {
+    let machine = Machine::start().await;
+    machine
+        .run("create --kind state --table small --billing provisioned --rcu 5 --wcu 1 --yes")
+        .await
+        .expect(0);
+    let client = machine.client();
+    for n in 0..60 {
+        lease(&client, "small", n, 4_000_000_000).await;
+    }
+    let indexes = async || {
+        let table = client.describe_table().table_name("small").send().await;
+        table.unwrap().table.unwrap().global_secondary_indexes().len()
+    };
+    let add = "index --table small --units-per-second 50 --apart 1s --add --yes";
+    let refused = machine.run(add).await.expect(4);
+    assert!(refused.err.contains("say --insist"), "{}", refused.err);
+    assert!(refused.out.contains("which nothing scales"), "{}", refused.out);
+    assert_eq!(indexes().await, 0);
+    machine.run(&format!("{add} --insist")).await.expect(0);
+    assert_eq!(indexes().await, 1);
 }
 
 #[tokio::test]

@@ -243,6 +243,15 @@ async fn what_it_adds_is_reckoned_by_how_the_table_is_paid_for() {
     // Twice what was measured: 404 WCU at $0.00065 and 100 RCU at $0.00013, 730 h.
     assert_eq!(added.provisioned, Some(404));
     assert_eq!(added.per_month.to_string(), "$201.19");
+    assert!(!added.is_dangerous(), "{added:?}");
+    // What is taken now is little, and all leases at once are more than the index would get.
+    let idle = Measured {
+        renewed: measured().renewed / 10,
+        ..measured()
+    };
+    let added = Added::new(&live, &idle);
+    assert!(added.provisioned.is_some_and(|units| units < 333), "{added:?}");
+    assert!(added.burst_throttles && added.is_dangerous(), "{added:?}");
     live.billing = Billing::Provisioned { rcu: 100, wcu: 2_000 };
     assert_eq!(Added::new(&live, &measured()).provisioned, Some(2_000));
     assert_eq!(Measure::gentle(&live).units_per_second, 10);
@@ -258,4 +267,15 @@ async fn what_it_adds_is_reckoned_by_how_the_table_is_paid_for() {
     assert!((added.writes_per_second - 1_010.0).abs() < 1e-6);
     assert!(added.burst_throttles && added.of_a_partition > 1.0, "{added:?}");
     assert!(added.is_dangerous());
+    // Where the first keys have no expiry the rest may.
+    let blind = Measured {
+        expiring: 0,
+        renewed: 0,
+        rewritten: 0,
+        added: 0,
+        removed: 0,
+        ..part
+    };
+    let added = Added::new(&live, &blind);
+    assert!(!added.burst_throttles && added.is_dangerous(), "{added:?}");
 }
