@@ -97,7 +97,7 @@ impl Maintain {
                 .and_then(|audit| Spec::new(Kind::Audit, &audit.table).ok())
                 .into_iter()
                 .collect(),
-            expiry_index: false,
+            expiry_index: None,
             functions: audit
                 .and_then(|audit| of(self.config.function.as_ref(), reads, &audit.table))
                 .map(|function| Function { failures, ..function })
@@ -110,21 +110,23 @@ impl Maintain {
     /// The state table, if it has more than leases, its watch log and its mapping.
     fn of_state(&self) -> Settings {
         let watch = self.document.watch.as_ref();
-        let state = &self.state;
         let swept = self.config.expire != ExpireConfig::default();
-        let state = swept.then_some((&state.table, &state.layout));
-        let state = watch.map(|watch| (&watch.table, &watch.layout)).or(state);
+        let swept = swept.then_some((&self.state.table, &self.state.layout));
+        let watched = watch.map(|watch| (&watch.table, &watch.layout));
+        let swept = swept.filter(|(table, _)| watched.is_none_or(|(watched, _)| watched != *table));
+        let by_index = self.config.expire.index && self.log_of_state().is_none();
         let kind = |layout: &Layout| match layout {
             Layout::Teleport => Kind::State,
             Layout::Partitioned(_) => Kind::Partitioned,
         };
-        let state = state.and_then(|(table, layout)| Spec::new(kind(layout), table).ok());
+        let states = watched.into_iter().chain(swept);
+        let states = states.filter_map(|(table, layout)| Spec::new(kind(layout), table).ok());
         let log = watch.and_then(|watch| Spec::new(Kind::WatchLog, &watch.log.table).ok());
         // Which stream of Kinesis it is the configuration does not say.
         let streamed = watch.filter(|watch| watch.source == Transport::Stream);
         Settings {
-            tables: state.into_iter().chain(log).collect(),
-            expiry_index: self.config.expire.index,
+            tables: states.chain(log).collect(),
+            expiry_index: by_index.then(|| self.state.table.clone()),
             functions: streamed
                 .and_then(|watch| of(self.config.feed.as_ref(), Reads::Watch, &watch.table))
                 .into_iter()

@@ -6,6 +6,7 @@ use super::drain::options;
 use super::expire::{Expire, Settings};
 use super::outcome::Done;
 use super::run::Maintain;
+use super::watch_log::WatchLog;
 use super::{Line, Order, Run, Task, locks};
 use crate::forward::drain::drain;
 use crate::forward::{Invoke, InvokeError};
@@ -30,15 +31,8 @@ impl Maintain {
             Ok(backend) => backend.clone(),
             Err(error) => return Done::failed(error),
         };
-        let (configured, state) = (&self.config.expire, &self.state);
-        // The log of another table or namespace knows nothing of this one.
-        let watch = self.document.watch.as_ref();
-        let same = watch.is_some_and(|watch| watch.table == state.table && watch.layout == state.layout);
-        let log = self
-            .watch_log
-            .as_ref()
-            .filter(|_| same)
-            .map(|watch_log| watch_log.log.clone());
+        let configured = &self.config.expire;
+        let log = self.log_of_state().map(|watch_log| watch_log.log.clone());
         let default = Settings::default();
         let settings = Settings {
             prefixes: configured.prefixes.clone(),
@@ -51,6 +45,13 @@ impl Maintain {
             Ok(report) => Done::of(&report, None),
             Err(error) => Done::failed(error),
         }
+    }
+
+    /// The watch log of the state table: one of another table or namespace knows nothing of it.
+    pub(super) fn log_of_state(&self) -> Option<&WatchLog> {
+        let (watch, state) = (self.document.watch.as_ref()?, &self.state);
+        let same = watch.table == state.table && watch.layout == state.layout;
+        self.watch_log.as_ref().filter(|_| same)
     }
 
     async fn locks(&self, run: Run) -> Done {

@@ -102,7 +102,8 @@ impl Verify {
         let mut verified = Verified::default();
         for spec in &self.settings.tables {
             let resource = format!("table {}", spec.name());
-            let check = tables::check(&self.tables, spec, self.settings.expiry_index, &resource);
+            let expiry_index = self.settings.expiry_index.as_deref() == Some(spec.name());
+            let check = tables::check(&self.tables, spec, expiry_index, &resource);
             let check = Box::pin(check);
             verified.add(self.within(run, &resource, check).await);
         }

@@ -9,8 +9,8 @@ pub struct Settings {
     /// Tables. A KMS key, recovery or protection that is asked for is a must; one that is not is a matter of advice. Billing
     /// and tags are their owner's choice and are not compared.
     pub tables: Vec<Spec>,
-    /// What has expired in a state table of Teleport's layout is found by the index `expiry`: it must have that.
-    pub expiry_index: bool,
+    /// The one of them, in Teleport's layout, in which what has expired is found by the index `expiry`: it must have that.
+    pub expiry_index: Option<String>,
     /// Functions that read a stream. One that reads several is here once for each.
     pub functions: Vec<Function>,
     /// Prefixes of buckets.

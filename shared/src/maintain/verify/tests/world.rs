@@ -37,7 +37,7 @@ impl World {
         };
         let settings = Settings {
             tables: vec![spec],
-            expiry_index: false,
+            expiry_index: None,
             functions: vec![Function {
                 name: "watch".to_owned(),
                 reads: Reads::Watch,
