@@ -56,6 +56,7 @@ impl Sweep<'_> {
             self.report.complete &= is_ready;
             // What was just filed may be due.
             let once_more = was_filling && is_ready && repeated.is_none() && self.goes_on();
+            let next = repeated.or(next.filter(|_| self.filling.is_some()));
             if !once_more && !self.waits(next).await {
                 return Ok(());
             }

@@ -12,7 +12,7 @@ use crate::maintain::{Metric, Report as Told};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FoundBy {
-    /// By the index of a partitioned table.
+    /// By the index `expiry`: of a partitioned table, or one that was insisted on.
     Index,
     /// By the due list that the watch log keeps.
     List,

@@ -19,6 +19,8 @@ use crate::watch::log::{Sweeps, Swept};
 const MARGIN: Duration = Duration::from_secs(1);
 /// Below `.locks/`.
 const LOCKS: Duration = Duration::from_secs(5);
+/// A note that took longer than this to be put is too old by then: it is believed for seconds.
+const FRESH: Duration = Duration::from_secs(3);
 /// Deletes under way at once.
 const AT_ONCE: usize = 16;
 /// How many items are taken up at once: a run that must end does so between.
@@ -198,7 +200,7 @@ impl<'a> Sweep<'a> {
             return Ok(vec![Some(Removal::Deleted); found.len()]);
         }
         let this = &*self;
-        // One after the other, so that they go in order.
+        // One begins after the other: in order, but for those that are under way at once.
         let ready =
             stream::iter(found).then(|seen| async move { (seen, this.rate.ready(this.run.stop).await) });
         let work = ready.map(|(seen, is_ready)| async move {
@@ -253,7 +255,14 @@ impl<'a> Sweep<'a> {
             revision: seen.revision.clone(),
             expires: seen.expires,
         }];
-        sweeps.intend(&note, self.run.stop).await?;
+        loop {
+            let noted = self.clock().instant();
+            sweeps.intend(&note, self.run.stop).await?;
+            // What took long is said anew.
+            if self.clock().instant().saturating_duration_since(noted) < FRESH {
+                break;
+            }
+        }
         let removed = self.remove(seen).await?;
         // Who deleted what is gone or replaced may have been another sweep: this very note tells.
         if removed.0 == Removal::Renewed {
