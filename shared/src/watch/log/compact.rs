@@ -60,19 +60,7 @@ impl Log {
             .saturating_sub(u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
         let mut tries = Tries::new(self, stop);
         let control = self.control(&mut tries).await?;
-        let (done, ended) = self.compact_all(&control, horizon, stop).await;
-        match ended {
-            // The log answers, as just now; what was cut short goes on in the next run.
-            Err(error) if self.inner.clock.instant() >= stop => {
-                tracing::warn!(%error, removed = done.removed, "the compaction ran out of time");
-                Ok(Compacted {
-                    unfinished: true,
-                    ..done
-                })
-            }
-            Err(error) => Err(error),
-            Ok(()) => Ok(done),
-        }
+        self.compact_all(&control, horizon, stop).await
     }
 
     /// Each bucket, each past generation and the notes at once: of each the oldest first, one by one, which takes long.
@@ -81,7 +69,7 @@ impl Log {
         control: &Control,
         horizon: u64,
         stop: Instant,
-    ) -> (Compacted, Result<(), LogError>) {
+    ) -> Result<Compacted, LogError> {
         let buckets = (0..control.buckets).map(Part::Bucket);
         let past = control
             .past
@@ -105,16 +93,24 @@ impl Log {
                 }
                 Part::Notes(day) => self.remove_notes(&partition(control, day), tries, into).await,
             };
-            (done, ended)
+            match ended {
+                // The log answered just now; what was cut short goes on in the next run.
+                Err(error) if self.inner.clock.instant() >= stop => {
+                    tracing::warn!(%error, removed = done.removed, "the compaction ran out of time");
+                    done.unfinished = true;
+                    Ok(done)
+                }
+                ended => ended.map(|()| done),
+            }
         });
         let ended: Vec<_> = stream::iter(works).buffer_unordered(AT_ONCE).collect().await;
-        let mut all = (Compacted::default(), Ok(()));
-        for (done, ended) in ended {
-            all.0.removed += done.removed;
-            all.0.unfinished |= done.unfinished;
-            all.1 = all.1.and(ended);
+        let mut all = Compacted::default();
+        for done in ended {
+            let done = done?;
+            all.removed += done.removed;
+            all.unfinished |= done.unfinished;
         }
-        all
+        Ok(all)
     }
 
     /// Whether time is up; what is left is left for the next run.
