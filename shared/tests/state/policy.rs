@@ -135,11 +135,20 @@ async fn sweep(client: &Client, backend: &Backend, layout: &Layout, clock: &Cloc
     let wanted = wanted.consistent_read(true).build().unwrap();
     let entries = client.batch_get_item().request_items(backend.table(), wanted);
     entries.send().await.unwrap();
-    if let Layout::Partitioned(_) = layout {
+    let number = |number: &str| AttributeValue::N(number.to_owned());
+    let shard = match layout {
+        Layout::Partitioned(_) => Some(("ExpiryShard", number("0"))),
+        // Only of an operator who insisted.
+        Layout::Teleport => {
+            let insisted = variable("TIDEWATCH_POLICY_FORM").starts_with("index");
+            insisted.then(|| ("HashKey", text("teleport")))
+        }
+    };
+    if let Some((name, shard)) = shard {
         let due = client.query().table_name(backend.table()).index_name("expiry");
-        let due = due.key_condition_expression("ExpiryShard = :shard AND Expires <= :latest");
-        let number = |number: &str| AttributeValue::N(number.to_owned());
-        let due = due.expression_attribute_values(":shard", number("0"));
+        let due = due.key_condition_expression("#shard = :shard AND Expires <= :latest");
+        let due = due.expression_attribute_names("#shard", name);
+        let due = due.expression_attribute_values(":shard", shard);
         let due = due.expression_attribute_values(":latest", number("1"));
         due.send().await.unwrap();
     }
