@@ -96,6 +96,18 @@ impl Clock {
         self.instant() + at.duration_since(self.now()).unwrap_or_default()
     }
 
+    /// When an invocation of Lambda ends, by the milliseconds in its context: since 1970, or what is left, which is what
+    /// `cargo lambda watch` (1.9) sends.
+    pub fn end_of_invocation(&self, milliseconds: u64) -> SystemTime {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let sent = Duration::from_millis(milliseconds);
+        if sent < DAY {
+            self.now() + sent
+        } else {
+            SystemTime::UNIX_EPOCH + sent
+        }
+    }
+
     /// Waits. Cancel-safe.
     pub async fn sleep(&self, duration: Duration) {
         if let Source::Manual { passed, .. } = &self.0 {
@@ -113,5 +125,20 @@ impl Clock {
     /// [`TimedOut`] if the limit passed first.
     pub async fn timeout<F: Future>(&self, limit: Duration, future: F) -> Result<F::Output, TimedOut> {
         tokio::time::timeout(limit, future).await.map_err(|_| TimedOut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invocation_ends_when_lambda_says_or_as_much_later() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let clock = Clock::simulated(now);
+        let later = now + Duration::from_secs(300);
+        for sent in [1_800_000_300_000, 300_000] {
+            assert_eq!(clock.end_of_invocation(sent), later);
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! The `forward` Lambda function.
 
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 use serde_json::value::RawValue;
@@ -19,22 +18,11 @@ async fn main() -> Result<(), Error> {
         .await?
         .named(name);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        let deadline = deadline(event.context.deadline, &Clock::system());
+        let deadline = Clock::system().end_of_invocation(event.context.deadline);
         let (answer, report) = function.invoke_reported(event.payload.get(), deadline).await?;
         // Where CloudWatch reads metrics. That nobody reads them is no reason to deliver again.
         let _ = writeln!(std::io::stdout(), "{}", function.metrics(&report));
         Ok::<_, Error>(RawValue::from_string(answer)?)
     }))
     .await
-}
-
-/// When the invocation ends. Lambda sends a time; `cargo lambda watch` (1.9) sends what is left, as if of 1970.
-fn deadline(milliseconds: u64, clock: &Clock) -> SystemTime {
-    const DAY: Duration = Duration::from_secs(86_400);
-    let sent = Duration::from_millis(milliseconds);
-    if sent < DAY {
-        clock.now() + sent
-    } else {
-        SystemTime::UNIX_EPOCH + sent
-    }
 }

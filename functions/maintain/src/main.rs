@@ -1,7 +1,6 @@
 //! The `maintain` Lambda function.
 
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{Error, LambdaEvent, service_fn, tracing};
 use serde_json::value::RawValue;
@@ -19,7 +18,7 @@ async fn main() -> Result<(), Error> {
         .await?
         .named(name);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        let deadline = deadline(event.context.deadline, &Clock::system());
+        let deadline = Clock::system().end_of_invocation(event.context.deadline);
         let ran = function.invoke(event.payload.get(), deadline).await?;
         // Where CloudWatch reads metrics, and people the report: nobody gets a schedule's answer.
         let _ = writeln!(std::io::stdout(), "{}", function.metrics(&ran));
@@ -30,15 +29,4 @@ async fn main() -> Result<(), Error> {
         }
     }))
     .await
-}
-
-/// When the invocation ends. Lambda sends a time; `cargo lambda watch` (1.9) sends what is left, as if of 1970.
-fn deadline(milliseconds: u64, clock: &Clock) -> SystemTime {
-    const DAY: Duration = Duration::from_secs(86_400);
-    let sent = Duration::from_millis(milliseconds);
-    if sent < DAY {
-        clock.now() + sent
-    } else {
-        SystemTime::UNIX_EPOCH + sent
-    }
 }
