@@ -108,7 +108,7 @@ impl Maintain {
     }
 
     /// The state table, if it has more than leases, its watch log and its mapping.
-    fn of_state(&self) -> Settings {
+    pub(super) fn of_state(&self) -> Settings {
         let watch = self.document.watch.as_ref();
         let swept = self.config.expire != ExpireConfig::default();
         let swept = swept.then_some((&self.state.table, &self.state.layout));

@@ -90,6 +90,28 @@ async fn a_dry_run_of_expire_looks_once() {
     );
 }
 
+/// The index of who insisted is a must in the table that is swept by it.
+#[tokio::test(start_paused = true)]
+async fn each_state_table_is_compared_with_what_it_must_be() {
+    let world = World::new().await;
+    let section = "maintain: { state: { table: swept, layout: teleport }, expire: { index: true } }\n";
+    let watch =
+        |table: &str| format!("watch: {{ table: {table}, layout: teleport, log: {{ table: logs }} }}\n");
+    for (watch, tables, index) in [
+        (String::new(), ["swept"].as_slice(), Some("swept")),
+        (watch("other"), &["other", "swept", "logs"], Some("swept")),
+        // The log's list is used then.
+        (watch("swept"), &["swept", "logs"], None),
+    ] {
+        let settings = world.maintain(&format!("{section}{watch}")).of_state();
+        let names: Vec<&str> = settings.tables.iter().map(|spec| spec.name()).collect();
+        assert_eq!(
+            (names.as_slice(), settings.expiry_index.as_deref()),
+            (tables, index)
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn locks_are_released_and_the_task_keeps_its_own() {
     let world = World::new().await;
