@@ -48,7 +48,7 @@ pub struct ExpireConfig {
     pub prefixes: Vec<Prefix>,
     /// Most capacity units that it takes in a second; the task's default where nothing is said.
     pub units_per_second: Option<NonZeroU32>,
-    /// A table in Teleport's layout has the index `expiry`, and what has expired is found by it.
+    /// A table in Teleport's layout has the index `expiry`, and what has expired is found by it if there is no watch log.
     pub index: bool,
 }
 

@@ -171,9 +171,7 @@ impl Maintain {
             Err(error) => Done::failed(error),
         }
     }
-}
 
-impl Maintain {
     /// When the audit table's stream was turned on; none if it is off, or if that cannot be told. One request.
     async fn stream_began(&self, table: &str, run: Run) -> Option<SystemTime> {
         let left = run.stop.saturating_duration_since(self.clock.instant()) / 8;

@@ -32,8 +32,8 @@ impl Consent {
         };
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Err(declined(
-                "nothing was changed: there is no terminal to ask on; see what would be done (--dry-run, `tidewatch table \
-                 plan`, or without --add), then run it again with --yes",
+                "nothing was changed: there is no terminal to ask on; look first at what would be done, as --help \
+                 shows, then run it again with --yes",
             ));
         }
         tell(preface);

@@ -24,8 +24,8 @@ prints what an index would add. It reads keys, expiries and revisions, eventuall
 how much that is.
 
 With --add it then asks, adds the index, and waits until it is filled. Where the figures say that it will throttle the
-owner's writes, or are those of a part of the table, --insist is due too. `expire` uses it once the document says maintain.expire.index: true, and if no watch
-log of the table is kept.")]
+owner's writes, or are those of a part of the table, --insist is due too. `expire` uses it once the document says
+maintain.expire.index: true, and if no watch log of the table is kept.")]
 pub(super) struct IndexArgs {
     /// Read this many units at most, both looks together
     #[arg(long, value_name = "UNITS", value_parser = clap::value_parser!(u32).range(2..))]

@@ -74,7 +74,7 @@ impl Judge {
             let what = match self.marked {
                 true => "no marked event is in the table yet: whether events come out, the next runs tell",
                 false => {
-                    "the table's index has no event of the last days that is old enough: whether events come out, nobody knows"
+                    "the table's index has no event of the last days, since its stream began, that is old enough: whether events come out, nobody knows"
                 }
             };
             return report(Verdict::Nothing, Some(what.to_owned()));

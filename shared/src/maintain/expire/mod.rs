@@ -144,12 +144,13 @@ impl Expire {
         }
     }
 
-    /// Looks for what is due and deletes it, once or again and again until `run.last_call`; then fills the due list as
-    /// far as time allows. What fails for now is in the report, and is done by the next pass or run.
+    /// Looks for what is due and deletes it, once or again and again until `run.last_call`, and fills the due list between
+    /// passes as far as time allows; as long as a fill takes, a run of one pass makes another each 30 seconds. What fails for
+    /// now is in the report, and is done by the next pass or run.
     ///
-    /// Requests of a pass: over an index one a shard (16; one in Teleport's layout) and one for each 100 items of it; over a list one, and one for each page of it,
-    /// two for each 100 keys that fall due, and a note each; then one delete an item, 16 at once. A
-    /// scan reads the table for half a unit each 4 KB.
+    /// Requests of a pass: over an index one a shard (16; one in Teleport's layout) and one for each 100 items of it; over a
+    /// list one, and one for each page of it, two for each 100 keys that fall due, and a note each; then one delete an item,
+    /// 16 at once. A scan reads the table for half a unit each 4 KB.
     ///
     /// Cancel-safe: what was under way is found again by the next run.
     ///
